@@ -1,0 +1,753 @@
+/*
+ * One audit record as one line of JSON (DESIGN.md section 8).
+ *
+ * Always true: a line is complete, valid JSON, ends in the only LF it has and
+ * is at most MCP_AUDIT_MAX bytes, whatever a caller puts into names, ids and
+ * arguments; a member is written whole or not at all; what a caller controls
+ * cannot push out what the gateway knows, because each string has a bound on
+ * what it is written as (twice its own bound), and the last members have room
+ * set aside.  The sums are at MCP_AUDIT_TAIL.
+ *
+ * Called in the log phase, on the hot path: no allocation, no printf, no time
+ * function of libc.
+ */
+
+#include "mcp_audit.h"
+
+
+/* Bytes taken of a string. */
+#define MCP_AUDIT_NAME      64          /* node, server, agent, addresses */
+#define MCP_AUDIT_METHOD    128
+#define MCP_AUDIT_TARGET    256
+#define MCP_AUDIT_RULE      256
+#define MCP_AUDIT_WHO       128         /* user, client, issuer, token id */
+#define MCP_AUDIT_VERSION   32
+#define MCP_AUDIT_ID        64
+#define MCP_AUDIT_VALUE     256         /* one argument in the clear */
+
+/* Bytes written. */
+#define MCP_AUDIT_ROLES     1200
+#define MCP_AUDIT_KEYS      1024
+#define MCP_AUDIT_CLEAR     2048
+
+/*
+ * Set aside for what follows params: result 330, credential 150, upstream 240,
+ * ms 120, client_ip 150, request_id 150, trace_id 90, and the end.  What comes
+ * before needs at most 3.6k without roles, so that at least 2k are left for
+ * params: nothing is ever dropped but from params and roles.
+ */
+#define MCP_AUDIT_TAIL      1280
+
+#define MCP_AUDIT_DIGITS    15          /* of a number that all readers take */
+
+
+static void mcp_audit_ts(mcp_buf_t *b, int64_t sec, unsigned usec);
+static void mcp_audit_two(unsigned char *p, unsigned n);
+static void mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_id(mcp_buf_t *b, const mcp_str_t *id);
+static void mcp_audit_params(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_arg_keys(mcp_buf_t *b, const mcp_message_t *m);
+static void mcp_audit_clear(mcp_buf_t *b, const mcp_audit_t *a);
+static int mcp_audit_value(mcp_buf_t *b, const mcp_value_t *value);
+static void mcp_audit_result(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_upstream(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_times(mcp_buf_t *b, const mcp_audit_t *a);
+
+static int mcp_audit_plain(const mcp_str_t *lexeme, unsigned fraction);
+static void mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max);
+static void mcp_audit_member(mcp_buf_t *b, const char *key, size_t len,
+    const mcp_str_t *s, size_t max);
+static void mcp_audit_text(mcp_buf_t *b, const char *key, size_t len,
+    const char *s);
+static void mcp_audit_ms(mcp_buf_t *b, int64_t us);
+static void mcp_audit_limit(mcp_buf_t *b, size_t room);
+static void mcp_audit_close(mcp_buf_t *b, unsigned char *start, size_t len);
+
+/*
+ * Every member begins with a comma.  That of the first member of an object
+ * becomes the object's brace when it is closed.
+ */
+#define mcp_audit_put(b, key, s, max)                                         \
+    mcp_audit_member(b, ",\"" key "\":", sizeof(key) + 3, s, max)
+#define mcp_audit_put_text(b, key, s)                                         \
+    mcp_audit_text(b, ",\"" key "\":", sizeof(key) + 3, s)
+#define mcp_audit_open(b, key)                                                \
+    mcp_buf_lit(b, ",\"" key "\":")
+#define mcp_audit_end(b, key, start)                                          \
+    mcp_audit_close(b, start, sizeof(key) + 3)
+
+
+size_t
+mcp_audit_line(const mcp_audit_t *a, unsigned char *out)
+{
+    mcp_buf_t  b;
+
+    mcp_buf_init(&b, out, MCP_AUDIT_MAX - MCP_AUDIT_TAIL);
+
+    mcp_buf_lit(&b, "{\"ts\":\"");
+    mcp_audit_ts(&b, a->sec, a->usec);
+    mcp_buf_lit(&b, "\",\"seq\":");
+    mcp_buf_uint(&b, a->seq);
+    mcp_audit_put(&b, "node", &a->node, MCP_AUDIT_NAME);
+    mcp_buf_lit(&b, ",\"worker\":");
+    mcp_buf_uint(&b, a->worker);
+    mcp_audit_put_text(&b, "ev", a->ev);
+    mcp_audit_put(&b, "server", &a->server, MCP_AUDIT_NAME);
+
+    mcp_audit_message(&b, a);
+
+    mcp_audit_put_text(&b, "decision", a->decision);
+    mcp_audit_put_text(&b, "reason", a->reason);
+    mcp_audit_put(&b, "rule", &a->rule, MCP_AUDIT_RULE);
+
+    mcp_audit_principal(&b, a);
+    mcp_audit_caller(&b, a);
+    mcp_audit_params(&b, a);
+
+    b.end = out + MCP_AUDIT_MAX - 2;
+
+    mcp_audit_result(&b, a);
+    mcp_audit_put(&b, "credential", &a->credential, MCP_AUDIT_NAME);
+    mcp_audit_upstream(&b, a);
+    mcp_audit_times(&b, a);
+    mcp_audit_put(&b, "client_ip", &a->client_ip, MCP_AUDIT_NAME);
+    mcp_audit_put(&b, "request_id", &a->request_id, MCP_AUDIT_NAME);
+    mcp_audit_put(&b, "trace_id", &a->trace_id, 32);
+
+    b.end += 2;
+    mcp_buf_lit(&b, "}\n");
+
+    return (size_t) (b.pos - out);
+}
+
+
+mcp_str_t
+mcp_trace_id(const mcp_str_t *traceparent)
+{
+    size_t                i;
+    unsigned              trace, parent;
+    mcp_str_t             id;
+    const unsigned char  *p;
+
+    mcp_str_null(&id);
+
+    if (traceparent->len != 55) {
+        return id;
+    }
+
+    p = traceparent->data;
+
+    if (p[0] != '0' || p[1] != '0') {
+        return id;
+    }
+
+    trace = 0;
+    parent = 0;
+
+    for (i = 2; i < 55; i++) {
+
+        if (i == 2 || i == 35 || i == 52) {
+            if (p[i] != '-') {
+                return id;
+            }
+
+            continue;
+        }
+
+        if ((p[i] < '0' || p[i] > '9') && (p[i] < 'a' || p[i] > 'f')) {
+            return id;
+        }
+
+        if (p[i] != '0') {
+            trace |= (i < 35);
+            parent |= (i > 35 && i < 52);
+        }
+    }
+
+    if (trace && parent) {
+        id.data = traceparent->data + 3;
+        id.len = 32;
+    }
+
+    return id;
+}
+
+
+/*
+ * RFC 3339, UTC.  Days to a date after H. Hinnant's civil_from_days: the year
+ * is taken to begin on the first of March, so that the leap day is its last.
+ */
+
+static void
+mcp_audit_ts(mcp_buf_t *b, int64_t sec, unsigned usec)
+{
+    unsigned       days, s, era, doe, yoe, doy, mp, year, month, day;
+    unsigned char  t[27];
+
+    if (sec < 0) {
+        sec = 0;
+
+    } else if (sec > 253402300799) {    /* the last second of 9999 */
+        sec = 253402300799;
+    }
+
+    usec = (usec > 999999) ? 999999 : usec;
+
+    days = (unsigned) (sec / 86400) + 719468;
+    s = (unsigned) (sec % 86400);
+
+    era = days / 146097;
+    doe = days % 146097;
+    yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    mp = (5 * doy + 2) / 153;
+    day = doy - (153 * mp + 2) / 5 + 1;
+    month = (mp < 10) ? mp + 3 : mp - 9;
+    year = yoe + era * 400 + (month <= 2);
+
+    memcpy(t, "0000-00-00T00:00:00.000000Z", 27);
+
+    mcp_audit_two(t, year / 100);
+    mcp_audit_two(t + 2, year % 100);
+    mcp_audit_two(t + 5, month);
+    mcp_audit_two(t + 8, day);
+    mcp_audit_two(t + 11, s / 3600);
+    mcp_audit_two(t + 14, s / 60 % 60);
+    mcp_audit_two(t + 17, s % 60);
+    mcp_audit_two(t + 20, usec / 10000);
+    mcp_audit_two(t + 22, usec / 100 % 100);
+    mcp_audit_two(t + 24, usec % 100);
+
+    mcp_buf_put(b, t, 27);
+}
+
+
+static void
+mcp_audit_two(unsigned char *p, unsigned n)
+{
+    p[0] = (unsigned char) ('0' + n / 10);
+    p[1] = (unsigned char) ('0' + n % 10);
+}
+
+
+/* method, target */
+
+static void
+mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    const mcp_message_t  *m;
+
+    m = a->message;
+
+    if (m == NULL) {
+        mcp_audit_put_text(b, "method", a->http_method);
+        return;
+    }
+
+    mcp_audit_put(b, "method", &m->method, MCP_AUDIT_METHOD);
+
+    if (m->target.len == 0 && m->nuris) {
+        mcp_audit_put(b, "target", &m->uris[0], MCP_AUDIT_TARGET);
+        return;
+    }
+
+    mcp_audit_put(b, "target", &m->target, MCP_AUDIT_TARGET);
+}
+
+
+/* user, client, kind, auth, issuer, token_id, roles */
+
+static void
+mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    mcp_buf_t               names;
+    const mcp_principal_t  *p;
+
+    p = a->principal;
+
+    if (p == NULL) {
+        return;
+    }
+
+    mcp_audit_put(b, "user", &p->user, MCP_AUDIT_WHO);
+    mcp_audit_put(b, "client", &p->client, MCP_AUDIT_WHO);
+    mcp_audit_put_text(b, "kind", p->kind == MCP_CALLER_USER ? "user"
+                                  : p->kind == MCP_CALLER_SERVICE ? "service"
+                                  : NULL);
+    mcp_audit_put_text(b, "auth", p->auth == MCP_AUTH_JWT ? "jwt"
+                                  : p->auth == MCP_AUTH_PAT ? "pat"
+                                  : p->auth == MCP_AUTH_VAT ? "vat" : NULL);
+    mcp_audit_put(b, "issuer", &p->iss, MCP_AUDIT_WHO);
+    mcp_audit_put(b, "token_id", &p->token_id, MCP_AUDIT_WHO);
+
+    if (a->policy == NULL) {
+        return;
+    }
+
+    names = *b;
+    mcp_audit_limit(&names, MCP_AUDIT_ROLES);
+    mcp_audit_open(&names, "roles");
+    names.start = names.pos;
+    mcp_policy_roles_json(a->policy, &p->roles, &names);
+
+    if (!names.overflow && names.pos != names.start) {
+        b->pos = names.pos;
+    }
+}
+
+
+/* agent, rpc_id, era, session */
+
+static void
+mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    unsigned char        *start;
+    const mcp_message_t  *m;
+
+    m = a->message;
+
+    if (m) {
+        start = b->pos;
+
+        mcp_audit_open(b, "agent");
+        mcp_audit_put(b, "name", &m->agent_name, MCP_AUDIT_NAME);
+        mcp_audit_put(b, "version", &m->agent_version, MCP_AUDIT_VERSION);
+        mcp_audit_end(b, "agent", start);
+
+        if (m->id.len) {
+            mcp_audit_id(b, &m->id);
+        }
+
+        /* a body that could not be read has no era */
+
+        if (m->kind) {
+            mcp_audit_put_text(b, "era", m->era == MCP_ERA_MODERN ? "modern"
+                                                                  : "legacy");
+        }
+    }
+
+    mcp_audit_put(b, "session", &a->session, MCP_AUDIT_NAME);
+}
+
+
+/*
+ * The id as the caller wrote it: a small integer as such; of anything else the
+ * text, of strings without their quotes and with their escapes still in them.
+ */
+
+static void
+mcp_audit_id(mcp_buf_t *b, const mcp_str_t *id)
+{
+    mcp_str_t  text;
+
+    mcp_audit_open(b, "rpc_id");
+
+    if (mcp_audit_plain(id, 0)) {
+        mcp_buf_str(b, id);
+        return;
+    }
+
+    text = *id;
+
+    if (text.data[0] == '"') {
+        text.data++;
+        text.len--;
+
+        if (text.len && text.data[text.len - 1] == '"') {
+            text.len--;
+        }
+    }
+
+    mcp_audit_json(b, &text, MCP_AUDIT_ID);
+}
+
+
+static void
+mcp_audit_params(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    unsigned char        *start;
+    const mcp_message_t  *m;
+
+    m = a->message;
+
+    if (m == NULL || m->args_end <= m->args_start) {
+        return;
+    }
+
+    start = b->pos;
+
+    mcp_audit_open(b, "params");
+    mcp_audit_arg_keys(b, m);
+    mcp_audit_open(b, "bytes");
+    mcp_buf_uint(b, m->args_end - m->args_start);
+    mcp_audit_put(b, "digest", &a->params_digest, MCP_AUDIT_NAME);
+    mcp_audit_clear(b, a);
+    mcp_audit_end(b, "params", start);
+}
+
+
+static void
+mcp_audit_arg_keys(mcp_buf_t *b, const mcp_message_t *m)
+{
+    unsigned        i;
+    mcp_buf_t       names;
+    unsigned char  *whole;
+
+    if (m->narg_keys == 0) {
+        return;
+    }
+
+    names = *b;
+    mcp_audit_limit(&names, MCP_AUDIT_KEYS);
+
+    mcp_buf_lit(&names, ",\"keys\":[");
+
+    for (i = 0; i < m->narg_keys; i++) {
+        whole = names.pos;
+
+        if (i) {
+            mcp_buf_lit(&names, ",");
+        }
+
+        mcp_audit_json(&names, &m->arg_keys[i], MCP_AUDIT_NAME);
+
+        if (names.overflow) {
+            names.pos = whole;
+            break;
+        }
+    }
+
+    b->pos = names.pos;
+
+    if (i < m->nargs) {
+        mcp_buf_put(b, ",\"\xE2\x80\xA6\"", 6);
+    }
+
+    mcp_buf_lit(b, "]");
+}
+
+
+/* Scalars in the clear, by their pointer; what does not fit is left out. */
+
+static void
+mcp_audit_clear(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    unsigned              i, k, n;
+    mcp_buf_t             v;
+    unsigned char        *start, *whole;
+    const mcp_pointer_t  *pointers;
+
+    if (a->nclear == 0 || a->policy == NULL || a->message->values == NULL) {
+        return;
+    }
+
+    pointers = mcp_policy_pointers(a->policy, &n);
+
+    v = *b;
+    start = b->pos;
+    mcp_audit_limit(&v, MCP_AUDIT_CLEAR);
+    mcp_audit_open(&v, "clear");
+
+    for (i = 0; i < a->nclear; i++) {
+        k = a->clear[i];
+
+        if (k >= n) {
+            continue;
+        }
+
+        whole = v.pos;
+
+        mcp_buf_lit(&v, ",");
+        mcp_audit_json(&v, &pointers[k].text, MCP_AUDIT_TARGET);
+        mcp_buf_lit(&v, ":");
+
+        if (!mcp_audit_value(&v, &a->message->values[k]) || v.overflow) {
+            v.pos = whole;
+            v.overflow = 0;
+        }
+    }
+
+    b->pos = v.pos;
+    mcp_audit_end(b, "clear", start);
+}
+
+
+/*
+ * 0 when there is nothing to show.  A number that readers would round or
+ * refuse (1e999) is shown as a string, so that no caller can make its own
+ * record unreadable.
+ */
+
+static int
+mcp_audit_value(mcp_buf_t *b, const mcp_value_t *value)
+{
+    switch (value->type) {
+
+    case MCP_VALUE_STRING:
+        mcp_audit_json(b, &value->text, MCP_AUDIT_VALUE);
+        return 1;
+
+    case MCP_VALUE_NUMBER:
+        if (mcp_audit_plain(&value->text, 1)) {
+            mcp_buf_str(b, &value->text);
+
+        } else {
+            mcp_audit_json(b, &value->text, MCP_AUDIT_VALUE);
+        }
+
+        return 1;
+
+    case MCP_VALUE_TRUE:
+        mcp_buf_lit(b, "true");
+        return 1;
+
+    case MCP_VALUE_FALSE:
+        mcp_buf_lit(b, "false");
+        return 1;
+
+    case MCP_VALUE_NULL:
+        mcp_buf_lit(b, "null");
+        return 1;
+
+    default:
+        return 0;
+    }
+}
+
+
+static void
+mcp_audit_result(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    unsigned char  *start;
+
+    start = b->pos;
+
+    mcp_audit_open(b, "result");
+
+    if (a->status) {
+        mcp_audit_open(b, "status");
+        mcp_buf_uint(b, a->status);
+    }
+
+    if (a->has_rpc_code) {
+        mcp_audit_open(b, "rpc_code");
+        mcp_buf_int(b, a->rpc_code);
+    }
+
+    if (a->has_result) {
+        if (a->is_error) {
+            mcp_buf_lit(b, ",\"is_error\":true");
+
+        } else {
+            mcp_buf_lit(b, ",\"is_error\":false");
+        }
+    }
+
+    if (a->has_result || a->result_bytes) {
+        mcp_audit_open(b, "bytes");
+        mcp_buf_uint(b, a->result_bytes);
+    }
+
+    mcp_audit_put(b, "digest", &a->result_digest, MCP_AUDIT_NAME);
+
+    if (a->has_removed) {
+        mcp_audit_open(b, "removed");
+        mcp_buf_uint(b, a->removed);
+    }
+
+    mcp_audit_end(b, "result", start);
+}
+
+
+static void
+mcp_audit_upstream(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    unsigned char  *start;
+
+    start = b->pos;
+
+    mcp_audit_open(b, "upstream");
+    mcp_audit_put(b, "addr", &a->upstream_addr, MCP_AUDIT_NAME);
+
+    if (a->upstream_status) {
+        mcp_audit_open(b, "status");
+        mcp_buf_uint(b, a->upstream_status);
+    }
+
+    if (a->upstream_us >= 0) {
+        mcp_audit_open(b, "ms");
+        mcp_audit_ms(b, a->upstream_us);
+    }
+
+    mcp_audit_end(b, "upstream", start);
+}
+
+
+static void
+mcp_audit_times(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    unsigned char  *start;
+
+    start = b->pos;
+
+    mcp_audit_open(b, "ms");
+
+    if (a->total_us >= 0) {
+        mcp_audit_open(b, "total");
+        mcp_audit_ms(b, a->total_us);
+    }
+
+    if (a->auth_us >= 0) {
+        mcp_audit_open(b, "auth");
+        mcp_audit_ms(b, a->auth_us);
+    }
+
+    if (a->credential_us >= 0) {
+        mcp_audit_open(b, "credential");
+        mcp_audit_ms(b, a->credential_us);
+    }
+
+    mcp_audit_end(b, "ms", start);
+}
+
+
+/*
+ * 1 when the lexeme is a number that every reader of JSON takes exactly: no
+ * exponent, at most MCP_AUDIT_DIGITS digits, not -0.
+ */
+
+static int
+mcp_audit_plain(const mcp_str_t *lexeme, unsigned fraction)
+{
+    unsigned              digits;
+    const unsigned char  *p, *last, *first;
+
+    if (lexeme->len == 0 || mcp_str_eq_lit(lexeme, "-0")) {
+        return 0;
+    }
+
+    p = lexeme->data;
+    last = p + lexeme->len;
+    p += (*p == '-');
+    digits = 0;
+
+    for (first = p; p < last; p++) {
+
+        if (*p >= '0' && *p <= '9') {
+            if (++digits > MCP_AUDIT_DIGITS) {
+                return 0;
+            }
+
+        } else if (*p == '.' && fraction && p > first && p + 1 < last) {
+            fraction = 0;
+
+        } else {
+            return 0;
+        }
+    }
+
+    return digits && (*first != '0' || last - first == 1 || first[1] == '.');
+}
+
+
+/* A string that takes at most 2 * max + 5 bytes, however much it escapes. */
+
+static void
+mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max)
+{
+    unsigned char  *start;
+
+    if (b->overflow) {
+        return;
+    }
+
+    start = b->pos;
+
+    mcp_buf_json(b, s->data, s->len, max);
+
+    if (b->overflow || (size_t) (b->pos - start) > 2 * max + 2) {
+        b->overflow = 0;
+        b->pos = start;
+        mcp_buf_json(b, s->data, s->len, max / 3);
+    }
+}
+
+
+static void
+mcp_audit_member(mcp_buf_t *b, const char *key, size_t len,
+    const mcp_str_t *s, size_t max)
+{
+    if (s->len == 0) {
+        return;
+    }
+
+    mcp_buf_put(b, key, len);
+    mcp_audit_json(b, s, max);
+}
+
+
+static void
+mcp_audit_text(mcp_buf_t *b, const char *key, size_t len, const char *s)
+{
+    mcp_str_t  text;
+
+    if (s) {
+        text.data = (unsigned char *) s;
+        text.len = strlen(s);
+        mcp_audit_member(b, key, len, &text, MCP_AUDIT_NAME);
+    }
+}
+
+
+/* Microseconds as 1.204 */
+
+static void
+mcp_audit_ms(mcp_buf_t *b, int64_t us)
+{
+    unsigned       rest;
+    unsigned char  f[4];
+
+    mcp_buf_uint(b, (uint64_t) us / 1000);
+
+    rest = (unsigned) ((uint64_t) us % 1000);
+
+    f[0] = '.';
+    f[1] = (unsigned char) ('0' + rest / 100);
+    f[2] = (unsigned char) ('0' + rest / 10 % 10);
+    f[3] = (unsigned char) ('0' + rest % 10);
+
+    mcp_buf_put(b, f, 4);
+}
+
+
+/* At most room bytes, and so few that what must follow still fits. */
+
+static void
+mcp_audit_limit(mcp_buf_t *b, size_t room)
+{
+    size_t  left;
+
+    left = (size_t) (b->end - b->pos);
+    left -= (left > 8) ? 8 : left;
+
+    b->end = b->pos + (room < left ? room : left);
+}
+
+
+/* Ends the object whose key of len bytes is at start; drops an empty one. */
+
+static void
+mcp_audit_close(mcp_buf_t *b, unsigned char *start, size_t len)
+{
+    if (b->pos == start + len) {
+        b->pos = start;
+        return;
+    }
+
+    if (!b->overflow) {
+        start[len] = '{';
+        mcp_buf_lit(b, "}");
+    }
+}

@@ -1,0 +1,88 @@
+/*
+ * The audit record: one struct -> one JSON line (DESIGN.md section 8).
+ *
+ * Keys come in the order of the design and are absent when empty.  All strings
+ * are escaped and bounded here; the line ends in LF, contains no other, and is
+ * never longer than MCP_AUDIT_MAX.  There is no member for a token, a secret
+ * or a code.
+ */
+
+#ifndef MCP_AUDIT_H
+#define MCP_AUDIT_H
+
+
+#include "mcp_core.h"
+#include "mcp_message.h"
+#include "mcp_policy.h"
+#include "mcp_principal.h"
+
+
+#define MCP_AUDIT_MAX  8192
+
+
+typedef struct {
+    int64_t              sec;           /* s since the epoch */
+    unsigned             usec;
+    uint64_t             seq;
+    mcp_str_t            node;
+    unsigned             worker;
+    const char          *ev;            /* call list auth session metadata
+                                           stream */
+    mcp_str_t            server;
+
+    const mcp_message_t *message;       /* may be NULL; gives method, target,
+                                           agent, rpc_id, era, params */
+    const char          *http_method;   /* when there is no message: GET ... */
+
+    const char          *decision;      /* allow deny would_deny error */
+    const char          *reason;
+    mcp_str_t            rule;
+
+    const mcp_principal_t  *principal;  /* may be NULL; user, client, kind,
+                                           auth, issuer, token_id */
+    const mcp_policy_t  *policy;        /* names the roles; may be NULL */
+
+    mcp_str_t            session;       /* digest of the session id, never the
+                                           id itself */
+    mcp_str_t            params_digest; /* hex; empty: none */
+    const unsigned      *clear;         /* indices of pointers whose value is
+                                           recorded in the clear */
+    unsigned             nclear;
+
+    unsigned             status;        /* HTTP status sent; 0: none */
+    unsigned             has_rpc_code:1;
+    unsigned             has_result:1;
+    unsigned             is_error:1;
+    unsigned             has_removed:1;
+    int64_t              rpc_code;
+    uint64_t             result_bytes;
+    mcp_str_t            result_digest;
+    unsigned             removed;
+
+    mcp_str_t            credential;
+    mcp_str_t            upstream_addr;
+    unsigned             upstream_status;
+    int64_t              upstream_us;   /* -1: none */
+    int64_t              total_us;
+    int64_t              auth_us;       /* -1: none */
+    int64_t              credential_us; /* -1: none */
+
+    mcp_str_t            client_ip;
+    mcp_str_t            request_id;
+    mcp_str_t            trace_id;      /* 32 hex digits */
+} mcp_audit_t;
+
+
+/*
+ * Writes the line into out (MCP_AUDIT_MAX bytes at least); returns its length.
+ * Long parts are shortened so that the line always fits, and is always valid
+ * JSON.
+ */
+size_t mcp_audit_line(const mcp_audit_t *a, unsigned char *out);
+
+/* The trace id of a W3C traceparent, strictly parsed (00-32hex-16hex-2hex, not
+ * zero), or an empty string. */
+mcp_str_t mcp_trace_id(const mcp_str_t *traceparent);
+
+
+#endif /* MCP_AUDIT_H */
