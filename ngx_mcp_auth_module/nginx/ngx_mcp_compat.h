@@ -1,0 +1,21 @@
+/*
+ * Every difference between nginx versions, and nowhere else.
+ */
+
+#ifndef NGX_MCP_COMPAT_H
+#define NGX_MCP_COMPAT_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/* ngx_table_elt_t.next: linked headers of the same name, since 1.23.0 */
+#if (nginx_version >= 1023000)
+#define ngx_mcp_header_end(h)  (h)->next = NULL
+#else
+#define ngx_mcp_header_end(h)
+#endif
+
+
+#endif /* NGX_MCP_COMPAT_H */

@@ -1,0 +1,420 @@
+/*
+ * The directives: their table, what the blocks share, and mcp_auth.
+ * The blocks are in ngx_mcp_conf_issuer.c, _credential.c and _server.c; what
+ * is done when http {} is complete is in ngx_mcp_conf_finish.c.
+ *
+ * The blocks are ordinary nginx blocks with their own contexts; inside one, the
+ * main configuration's issuer, credential, server and role point at what is
+ * being read.  Everything that cannot work or can never match is refused here,
+ * with file and line; nothing is changed after nginx -t.
+ */
+
+#include "ngx_mcp_conf.h"
+
+
+#define NGX_MCP_ANY_BLOCK  (NGX_MCP_ISSUER_CONF|NGX_MCP_CREDENTIAL_CONF      \
+                            |NGX_MCP_SERVER_CONF|NGX_MCP_ROLE_CONF)
+
+
+#define ngx_mcp_limit(name, set, member)                                      \
+    { ngx_string(name),                                                       \
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,  \
+      set, NGX_HTTP_LOC_CONF_OFFSET,                                          \
+      offsetof(ngx_mcp_loc_conf_t, member), NULL }
+
+#define ngx_mcp_line(name, type, args, set)                                   \
+    { ngx_string(name), type|args, set, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL }
+
+
+ngx_command_t  ngx_mcp_commands[] = {
+
+    { ngx_string("mcp_auth"),
+      NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_mcp_conf_auth,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mcp_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_mcp_main_conf_t, zone_size),
+      NULL },
+
+    { ngx_string("mcp_audit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
+      ngx_mcp_log_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mcp_audit_key"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_mcp_conf_audit_key,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    ngx_mcp_limit("mcp_max_token", ngx_conf_set_size_slot, max_token),
+    ngx_mcp_limit("mcp_max_body", ngx_conf_set_size_slot, max_body),
+    ngx_mcp_limit("mcp_max_id", ngx_conf_set_size_slot, max_id),
+    ngx_mcp_limit("mcp_max_name", ngx_conf_set_size_slot, max_name),
+    ngx_mcp_limit("mcp_max_list_entry", ngx_conf_set_size_slot,
+                  max_list_entry),
+    ngx_mcp_limit("mcp_max_event", ngx_conf_set_size_slot, max_event),
+    ngx_mcp_limit("mcp_max_depth", ngx_conf_set_num_slot, max_depth),
+
+    ngx_mcp_line("mcp_issuer", NGX_HTTP_MAIN_CONF,
+                 NGX_CONF_BLOCK|NGX_CONF_TAKE1, ngx_mcp_conf_issuer),
+
+    ngx_mcp_line("issuer", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("jwks_uri", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("jwks_file", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("jwks_stale", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("jwks_refresh", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("jwks_timeout", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("max_key_set", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("max_keys", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("max_groups", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("audience", NGX_MCP_ISSUER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("algorithms", NGX_MCP_ISSUER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("token_type", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("user_claim", NGX_MCP_ISSUER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("client_claim", NGX_MCP_ISSUER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("scope_claim", NGX_MCP_ISSUER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("roles_claim", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("leeway", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_line),
+    ngx_mcp_line("ssl_trusted_certificate", NGX_MCP_ISSUER_CONF,
+                 NGX_CONF_TAKE1, ngx_mcp_issuer_line),
+    ngx_mcp_line("role", NGX_MCP_ISSUER_CONF, NGX_CONF_2MORE,
+                 ngx_mcp_issuer_line),
+
+    ngx_mcp_line("mcp_credential", NGX_HTTP_MAIN_CONF,
+                 NGX_CONF_BLOCK|NGX_CONF_TAKE1, ngx_mcp_conf_credential),
+
+    ngx_mcp_line("type", NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_credential_line),
+    ngx_mcp_line("header", NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_credential_line),
+    ngx_mcp_line("value", NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_credential_line),
+
+    ngx_mcp_line("mcp_server", NGX_HTTP_MAIN_CONF,
+                 NGX_CONF_BLOCK|NGX_CONF_TAKE1, ngx_mcp_conf_server),
+
+    ngx_mcp_line("resource", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("issuer", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("scope", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("credential", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("origin", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("strip", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("params", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("step_up", NGX_MCP_SERVER_CONF, NGX_CONF_2MORE,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("role", NGX_MCP_SERVER_CONF, NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+                 ngx_mcp_server_role),
+    ngx_mcp_line("allow", NGX_MCP_ROLE_CONF, NGX_CONF_2MORE,
+                 ngx_mcp_server_rule),
+    ngx_mcp_line("deny", NGX_MCP_ROLE_CONF, NGX_CONF_2MORE,
+                 ngx_mcp_server_rule),
+
+    ngx_mcp_line("include", NGX_MCP_ANY_BLOCK, NGX_CONF_TAKE1,
+                 ngx_conf_include),
+
+      ngx_null_command
+};
+
+
+/* Reads the block that has just been opened, with its own context. */
+char *
+ngx_mcp_conf_block(ngx_conf_t *cf, ngx_uint_t type)
+{
+    char        *rv;
+    ngx_conf_t   save;
+
+    save = *cf;
+    cf->cmd_type = type;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    return rv;
+}
+
+
+/* A name of ours: letters, digits, "_", "-" and "."; it goes into the audit. */
+char *
+ngx_mcp_conf_name(ngx_conf_t *cf, ngx_str_t *name)
+{
+    u_char      c;
+    ngx_uint_t  i;
+
+    for (i = 0; i < name->len; i++) {
+        c = name->data[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+              || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.'))
+        {
+            break;
+        }
+    }
+
+    if (i < name->len || i == 0 || i > 64) {
+        return ngx_mcp_conf_error(cf, "invalid name \"%V\"", name);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Roles are numbered over all blocks; the number is a bit of mcp_roles_t. */
+ngx_int_t
+ngx_mcp_conf_role_number(ngx_conf_t *cf, ngx_str_t *name, ngx_uint_t *number)
+{
+    ngx_str_t            *role;
+    ngx_uint_t            i;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_mcp_auth_module);
+
+    role = mmcf->roles.elts;
+
+    for (i = 0; i < mmcf->roles.nelts; i++) {
+        if (role[i].len == name->len
+            && ngx_memcmp(role[i].data, name->data, name->len) == 0)
+        {
+            *number = i;
+            return NGX_OK;
+        }
+    }
+
+    if (i == MCP_MAX_ROLES) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "more than %d roles",
+                           MCP_MAX_ROLES);
+        return NGX_ERROR;
+    }
+
+    role = ngx_array_push(&mmcf->roles);
+    if (role == NULL) {
+        return NGX_ERROR;
+    }
+
+    *role = *name;
+    *number = i;
+
+    return NGX_OK;
+}
+
+
+char *
+ngx_mcp_conf_append(ngx_conf_t *cf, ngx_array_t *to, ngx_str_t *value,
+    ngx_uint_t n)
+{
+    ngx_uint_t  i;
+    ngx_str_t  *s;
+
+    for (i = 0; i < n; i++) {
+        s = ngx_array_push(to);
+        if (s == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *s = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_mcp_server_t *
+ngx_mcp_conf_find_server(ngx_mcp_main_conf_t *mmcf, ngx_str_t *name)
+{
+    ngx_uint_t          i;
+    ngx_mcp_server_t  **svp;
+
+    svp = mmcf->servers.elts;
+
+    for (i = 0; i < mmcf->servers.nelts; i++) {
+        if (svp[i]->name.len == name->len
+            && ngx_memcmp(svp[i]->name.data, name->data, name->len) == 0)
+        {
+            return svp[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* mcp_auth NAME | off */
+
+char *
+ngx_mcp_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_loc_conf_t *mlcf = conf;
+
+    ngx_str_t           *value;
+    ngx_mcp_auth_ref_t  *ref;
+
+    if (mlcf->auth != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    ref = ngx_pcalloc(cf->pool, sizeof(ngx_mcp_auth_ref_t));
+    if (ref == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ref->file = cf->conf_file->file.name;
+    ref->line = cf->conf_file->line;
+
+    if (ngx_strcmp(value[1].data, "off") != 0) {
+        ref->name = value[1];
+    }
+
+    mlcf->auth = ref;
+
+    return NGX_CONF_OK;
+}
+
+
+/* After merging: the location's server, limits, and what cannot go with it. */
+char *
+ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
+    ngx_mcp_loc_conf_t *conf)
+{
+    unsigned                   n;
+    ngx_uint_t                 i;
+    ngx_http_conf_ctx_t       *ctx;
+    ngx_mcp_server_t         **svp;
+    ngx_mcp_auth_ref_t        *ref;
+    ngx_mcp_srv_conf_t        *mscf;
+    ngx_mcp_main_conf_t       *mmcf;
+    ngx_http_core_loc_conf_t  *clcf;
+    void                      **loc;
+
+    mmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_mcp_auth_module);
+    ref = conf->auth;
+
+    ngx_conf_merge_ptr_value(conf->audit, prev->audit, NGX_CONF_UNSET_PTR);
+
+    if (ref == NULL || ref->name.len == 0) {
+        return NGX_CONF_OK;
+    }
+
+    conf->server = ngx_mcp_conf_find_server(mmcf, &ref->name);
+
+    if (conf->server == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown mcp_server \"%V\" in %V:%ui", &ref->name,
+                      &ref->file, ref->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->audit == NGX_CONF_UNSET_PTR) {
+        conf->audit = ngx_mcp_log_default(cf, mmcf);
+        if (conf->audit == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (conf->max_depth < 4 || conf->max_depth > MCP_JSON_MAX_DEPTH
+        || conf->max_name < 64 || conf->max_name > 65536
+        || conf->max_id < 8 || conf->max_id > 256
+        || conf->max_token < 64 || conf->max_body < 64
+        || conf->max_list_entry < 256 || conf->max_event < 256)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "a mcp_max_* limit is out of its range for mcp_auth "
+                      "\"%V\" in %V:%ui (depth 4 to %d, name 64 to 64k, id 8 "
+                      "to 256, token and body from 64, list entry and event "
+                      "from 256)",
+                      &ref->name, &ref->file, ref->line, MCP_JSON_MAX_DEPTH);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->message.max_depth = conf->max_depth;
+    conf->message.max_id = conf->max_id;
+    conf->message.max_name = conf->max_name;
+    conf->message.max_value = conf->max_name;
+    conf->message.pointers = mcp_policy_pointers(conf->server->policy, &n);
+    conf->message.npointers = n;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->satisfy == NGX_HTTP_SATISFY_ANY) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"satisfy any\" lets requests past mcp_auth \"%V\" in "
+                      "%V:%ui", &ref->name, &ref->file, ref->line);
+        return NGX_CONF_ERROR;
+    }
+
+    /*
+     * nginx's own limit of 1m, when it is the default, must not come before
+     * ours; without any limit, ours is the one that bounds a chunked body.
+     */
+
+    if (clcf->client_max_body_size == 1024 * 1024
+        || clcf->client_max_body_size == 0
+        || clcf->client_max_body_size > (off_t) conf->max_body)
+    {
+        clcf->client_max_body_size = conf->max_body;
+    }
+
+    mmcf->used = 1;
+
+    ctx = cf->ctx;
+
+    loc = ngx_array_push(&mmcf->locations);
+    if (loc == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *loc = ctx->loc_conf;
+
+    mscf = ctx->srv_conf[ngx_http_mcp_auth_module.ctx_index];
+    svp = mscf->servers.elts;
+
+    for (i = 0; i < mscf->servers.nelts; i++) {
+        if (svp[i] == conf->server) {
+            return NGX_CONF_OK;
+        }
+    }
+
+    svp = ngx_array_push(&mscf->servers);
+    if (svp == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *svp = conf->server;
+
+    return NGX_CONF_OK;
+}

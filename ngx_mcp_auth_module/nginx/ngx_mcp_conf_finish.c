@@ -1,0 +1,485 @@
+/*
+ * What is done when http {} is complete: defaults, references by name, what
+ * cannot go together, the zone, and the fingerprint of cached verifications.
+ */
+
+#include "ngx_mcp_conf.h"
+#include "ngx_mcp_keys.h"
+#include "mcp_reply.h"
+
+
+static ngx_int_t ngx_mcp_finish_issuer(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf, ngx_mcp_issuer_t *is);
+static ngx_int_t ngx_mcp_finish_roles(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf, ngx_mcp_issuer_t *is);
+static ngx_int_t ngx_mcp_finish_server(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv);
+static ngx_int_t ngx_mcp_finish_issuers_of(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv);
+static ngx_int_t ngx_mcp_finish_credential(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv);
+static ngx_int_t ngx_mcp_finish_replies(ngx_conf_t *cf,
+    ngx_mcp_server_t *sv);
+static ngx_int_t ngx_mcp_finish_locations(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf);
+static void ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf);
+
+
+/* When http {} is complete: names are resolved, endpoints prepared. */
+ngx_int_t
+ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_str_t           name;
+    ngx_uint_t          i;
+    ngx_mcp_issuer_t  **isp;
+    ngx_mcp_server_t  **svp;
+
+    if (ngx_mcp_collect_claims(cf, mmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    isp = mmcf->issuers.elts;
+
+    for (i = 0; i < mmcf->issuers.nelts; i++) {
+        if (ngx_mcp_finish_issuer(cf, mmcf, isp[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    svp = mmcf->servers.elts;
+
+    for (i = 0; i < mmcf->servers.nelts; i++) {
+        if (ngx_mcp_finish_server(cf, mmcf, svp[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!mmcf->used) {
+        return NGX_OK;
+    }
+
+    if (ngx_mcp_finish_locations(cf, mmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_mcp_fingerprint(mmcf);
+
+    ngx_str_set(&name, "http_authorization");
+
+    mmcf->authorization_index = ngx_http_get_variable_index(cf, &name);
+    if (mmcf->authorization_index == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&name, "request_id");
+
+    mmcf->request_id_index = ngx_http_get_variable_index(cf, &name);
+    if (mmcf->request_id_index == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (mmcf->zone_size == NGX_CONF_UNSET_SIZE) {
+        mmcf->zone_size = 16 * 1024 * 1024;
+    }
+
+    if (mmcf->zone_size < 256 * 1024) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "mcp_zone is smaller than 256k");
+        return NGX_ERROR;
+    }
+
+    mmcf->shm_zone = ngx_mcp_zone_add(cf, mmcf->zone_size);
+
+    return mmcf->shm_zone ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_mcp_finish_issuer(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_issuer_t *is)
+{
+    static mcp_str_t  user[] = { mcp_string("uid"), mcp_string("sub") };
+    static mcp_str_t  client[] = { mcp_string("cid"),
+                                   mcp_string("client_id"),
+                                   mcp_string("azp") };
+    static mcp_str_t  scope[] = { mcp_string("scp"), mcp_string("scope") };
+
+    if (is->jwt.algs == 0) {
+        is->jwt.algs = MCP_ALG_RS256|MCP_ALG_ES256;
+    }
+
+    if (is->jwt.nuser_claims == 0) {
+        is->jwt.user_claims = user;
+        is->jwt.nuser_claims = 2;
+    }
+
+    if (is->jwt.nclient_claims == 0) {
+        is->jwt.client_claims = client;
+        is->jwt.nclient_claims = 3;
+    }
+
+    if (is->jwt.nscope_claims == 0) {
+        is->jwt.scope_claims = scope;
+        is->jwt.nscope_claims = 2;
+    }
+
+    if (is->jwt.roles_claim.len == 0) {
+        mcp_str_set(&is->jwt.roles_claim, "groups");
+    }
+
+    if (is->jwt.leeway == NGX_CONF_UNSET) {
+        is->jwt.leeway = 30;
+    }
+
+    if (is->jwt.max_groups == 0) {
+        is->jwt.max_groups = 1024;
+    }
+
+    if (is->max_keys == 0) {
+        is->max_keys = 64;
+    }
+
+    ngx_conf_init_value(is->jwks_stale, 86400);
+    ngx_conf_init_value(is->jwks_refresh, 86400);
+    ngx_conf_init_msec_value(is->jwks_timeout, 5000);
+    ngx_conf_init_size_value(is->max_key_set, 256 * 1024);
+
+    is->jwt.claims = mmcf->claims.elts;
+    is->jwt.nclaims = mmcf->claims.nelts;
+
+    if (ngx_mcp_finish_roles(cf, mmcf, is) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_mcp_keys_conf(cf, is) == NGX_CONF_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+/* A role that the issuer does not map is held by bearers of its own name. */
+static ngx_int_t
+ngx_mcp_finish_roles(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_issuer_t *is)
+{
+    ngx_str_t       *role;
+    ngx_uint_t       i, j, mapped;
+    mcp_role_map_t  *map;
+
+    role = mmcf->roles.elts;
+
+    map = ngx_palloc(cf->pool, (is->jwt.nrole_map + mmcf->roles.nelts)
+                               * sizeof(mcp_role_map_t));
+    if (map == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (is->jwt.nrole_map) {
+        ngx_memcpy(map, is->jwt.role_map,
+                   is->jwt.nrole_map * sizeof(mcp_role_map_t));
+    }
+
+    mapped = is->jwt.nrole_map;
+
+    for (i = 1; i < mmcf->roles.nelts; i++) {
+
+        for (j = 0; j < mapped; j++) {
+            if (map[j].role == i) {
+                break;
+            }
+        }
+
+        if (j == mapped) {
+            map[is->jwt.nrole_map].role = i;
+            map[is->jwt.nrole_map].value = *(mcp_str_t *) &role[i];
+            is->jwt.nrole_map++;
+        }
+    }
+
+    is->jwt.role_map = map;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_finish_server(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_server_t *sv)
+{
+    if (ngx_mcp_finish_issuers_of(cf, mmcf, sv) != NGX_OK
+        || ngx_mcp_finish_credential(cf, mmcf, sv) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_mcp_finish_replies(cf, sv);
+}
+
+
+static ngx_int_t
+ngx_mcp_finish_issuers_of(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_server_t *sv)
+{
+    ngx_str_t          *name;
+    ngx_uint_t          i, j, k;
+    ngx_mcp_issuer_t  **isp;
+
+    name = sv->issuer_names.elts;
+    isp = mmcf->issuers.elts;
+
+    sv->nissuers = sv->issuer_names.nelts;
+    sv->issuers = ngx_palloc(cf->pool, sv->nissuers * sizeof(void *));
+    if (sv->issuers == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < sv->nissuers; i++) {
+
+        for (j = 0; j < mmcf->issuers.nelts; j++) {
+            if (isp[j]->name.len == name[i].len
+                && ngx_memcmp(isp[j]->name.data, name[i].data, name[i].len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (j == mmcf->issuers.nelts) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "mcp_server \"%V\": unknown mcp_issuer \"%V\" "
+                          "in %V:%ui", &sv->name, &name[i],
+                          &sv->conf_file, sv->conf_line);
+            return NGX_ERROR;
+        }
+
+        for (k = 0; k < i; k++) {
+            if (mcp_str_eq(&sv->issuers[k]->jwt.issuer, &isp[j]->jwt.issuer))
+            {
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "mcp_server \"%V\": issuers \"%V\" and \"%V\" "
+                              "have the same \"issuer\" in %V:%ui",
+                              &sv->name, &sv->issuers[k]->name, &name[i],
+                              &sv->conf_file, sv->conf_line);
+                return NGX_ERROR;
+            }
+        }
+
+        sv->issuers[i] = isp[j];
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_finish_credential(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_server_t *sv)
+{
+    ngx_uint_t              i;
+    ngx_mcp_credential_t  **crp;
+
+    if (sv->credential_name.len == 0) {
+        return NGX_OK;
+    }
+
+    crp = mmcf->credentials.elts;
+
+    for (i = 0; i < mmcf->credentials.nelts; i++) {
+        if (crp[i]->name.len == sv->credential_name.len
+            && ngx_memcmp(crp[i]->name.data, sv->credential_name.data,
+                          crp[i]->name.len) == 0)
+        {
+            sv->credential = crp[i];
+            return NGX_OK;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "mcp_server \"%V\": unknown mcp_credential \"%V\" in %V:%ui",
+                  &sv->name, &sv->credential_name, &sv->conf_file,
+                  sv->conf_line);
+
+    return NGX_ERROR;
+}
+
+
+/* What the gateway says about this server never changes: it is made once. */
+static ngx_int_t
+ngx_mcp_finish_replies(ngx_conf_t *cf, ngx_mcp_server_t *sv)
+{
+    u_char           *p;
+    size_t            size;
+    mcp_buf_t         b;
+    mcp_str_t        *urls, *meta;
+    ngx_uint_t        i;
+    const mcp_str_t  *scope;
+
+    urls = ngx_palloc(cf->pool, sv->nissuers * sizeof(mcp_str_t));
+    if (urls == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < sv->nissuers; i++) {
+        urls[i] = sv->issuers[i]->jwt.issuer;
+    }
+
+    scope = mcp_policy_server_scope(sv->policy);
+    meta = (mcp_str_t *) &sv->metadata_url;
+
+    size = 1024 + 2 * (sv->resource.len + sv->metadata_url.len)
+           + 2 * scope->len + sv->name.len;
+
+    for (i = 0; i < sv->nissuers; i++) {
+        size += 2 * urls[i].len + 8;
+    }
+
+    p = ngx_pnalloc(cf->pool, 3 * size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcp_buf_init(&b, p, size);
+    mcp_reply_challenge(&b, NULL, meta, scope, NULL);
+    sv->challenge.data = b.start;
+    sv->challenge.len = b.pos - b.start;
+
+    mcp_buf_init(&b, p + size, size);
+    mcp_reply_challenge(&b, "invalid_token", meta, scope,
+                        "The access token is invalid or expired");
+    sv->challenge_invalid.data = b.start;
+    sv->challenge_invalid.len = b.pos - b.start;
+
+    mcp_buf_init(&b, p + 2 * size, size);
+    mcp_reply_metadata(&b, (mcp_str_t *) &sv->resource, urls, sv->nissuers,
+                       scope, (mcp_str_t *) &sv->name);
+    sv->metadata.data = b.start;
+    sv->metadata.len = b.pos - b.start;
+
+    return b.overflow ? NGX_ERROR : NGX_OK;
+}
+
+
+/*
+ * A cache in front of an MCP server would answer one caller with what another
+ * was shown.  Each of these modules' configuration begins with the upstream's.
+ */
+static ngx_int_t
+ngx_mcp_finish_locations(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
+{
+#if (NGX_HTTP_CACHE)
+    void                     **loc, ***locs;
+    ngx_uint_t                 i, j, m;
+    ngx_mcp_loc_conf_t        *mlcf;
+    ngx_http_upstream_conf_t  *u;
+
+    static const char  *modules[] = {
+        "ngx_http_proxy_module", "ngx_http_fastcgi_module",
+        "ngx_http_uwsgi_module", "ngx_http_scgi_module"
+    };
+
+    locs = mmcf->locations.elts;
+
+    for (m = 0; cf->cycle->modules[m]; m++) {
+
+        for (j = 0; j < sizeof(modules) / sizeof(modules[0]); j++) {
+            if (ngx_strcmp(cf->cycle->modules[m]->name, modules[j]) == 0) {
+                break;
+            }
+        }
+
+        if (j == sizeof(modules) / sizeof(modules[0])) {
+            continue;
+        }
+
+        for (i = 0; i < mmcf->locations.nelts; i++) {
+            loc = locs[i];
+            u = loc[cf->cycle->modules[m]->ctx_index];
+
+            if (u == NULL || u->cache != 1) {
+                continue;
+            }
+
+            mlcf = loc[ngx_http_mcp_auth_module.ctx_index];
+
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "a cache in front of mcp_auth \"%V\" would mix "
+                          "callers in %V:%ui", &mlcf->auth->name,
+                          &mlcf->auth->file, mlcf->auth->line);
+            return NGX_ERROR;
+        }
+    }
+#endif
+
+    return NGX_OK;
+}
+
+
+/*
+ * What a cached verification depends on: issuers with their keys' source, role
+ * numbers, wanted claims.  Lengths go in so that fields cannot run together.
+ */
+static void
+ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
+{
+    SHA256_CTX          sha;
+    ngx_str_t          *s;
+    ngx_uint_t          i, j, k;
+    mcp_str_t          *lists[3];
+    unsigned            n[3];
+    mcp_jwt_issuer_t   *jwt;
+    ngx_mcp_issuer_t  **isp;
+
+#define ngx_mcp_fp(p, size)   SHA256_Update(&sha, p, size)
+#define ngx_mcp_fp_num(v)     ngx_mcp_fp(&(v), sizeof(v))
+#define ngx_mcp_fp_str(str)                                                   \
+    ngx_mcp_fp_num((str)->len); ngx_mcp_fp((str)->data, (str)->len)
+
+    SHA256_Init(&sha);
+
+    s = mmcf->roles.elts;
+
+    for (i = 0; i < mmcf->roles.nelts; i++) {
+        ngx_mcp_fp_str(&s[i]);
+    }
+
+    s = mmcf->claims.elts;
+
+    for (i = 0; i < mmcf->claims.nelts; i++) {
+        ngx_mcp_fp_str(&s[i]);
+    }
+
+    isp = mmcf->issuers.elts;
+
+    for (i = 0; i < mmcf->issuers.nelts; i++) {
+        jwt = &isp[i]->jwt;
+        k = jwt->at_jwt;
+
+        ngx_mcp_fp_str(&jwt->issuer);
+        ngx_mcp_fp(isp[i]->zone_name, NGX_MCP_DIGEST);
+        ngx_mcp_fp_num(jwt->algs);
+        ngx_mcp_fp_num(k);
+        ngx_mcp_fp_num(jwt->leeway);
+        ngx_mcp_fp_num(jwt->max_groups);
+        ngx_mcp_fp_str(&jwt->roles_claim);
+
+        lists[0] = jwt->user_claims;
+        lists[1] = jwt->client_claims;
+        lists[2] = jwt->scope_claims;
+        n[0] = jwt->nuser_claims;
+        n[1] = jwt->nclient_claims;
+        n[2] = jwt->nscope_claims;
+
+        for (j = 0; j < 3; j++) {
+            ngx_mcp_fp_num(n[j]);
+
+            for (k = 0; k < n[j]; k++) {
+                ngx_mcp_fp_str(&lists[j][k]);
+            }
+        }
+
+        for (j = 0; j < jwt->nrole_map; j++) {
+            ngx_mcp_fp_num(jwt->role_map[j].role);
+            ngx_mcp_fp_str(&jwt->role_map[j].value);
+        }
+    }
+
+    SHA256_Final(mmcf->fingerprint, &sha);
+}

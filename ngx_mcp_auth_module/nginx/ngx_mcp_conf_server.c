@@ -1,0 +1,315 @@
+/*
+ * mcp_server NAME { ... }: everything about one MCP server, with its roles.
+ * Rules are compiled by core/mcp_policy as they are read, so that an error has
+ * its file and line; what only the whole block can show is found at its end.
+ */
+
+#include "ngx_mcp_conf.h"
+
+
+static char *ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv);
+
+
+char *
+ngx_mcp_conf_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    char               *rv;
+    char                error[512];
+    mcp_mem_t           mem, *kept;
+    ngx_str_t          *value;
+    ngx_mcp_server_t   *sv, **svp;
+
+    value = cf->args->elts;
+
+    if (ngx_mcp_conf_name(cf, &value[1]) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_mcp_conf_find_server(mmcf, &value[1])) {
+        return ngx_mcp_conf_error(cf, "duplicate mcp_server \"%V\"",
+                                  &value[1]);
+    }
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        return ngx_mcp_conf_error(cf, "an mcp_server cannot be named \"off\"");
+    }
+
+    sv = ngx_pcalloc(cf->pool, sizeof(ngx_mcp_server_t));
+    svp = ngx_array_push(&mmcf->servers);
+    kept = ngx_palloc(cf->pool, sizeof(mcp_mem_t));
+
+    if (sv == NULL || svp == NULL || kept == NULL
+        || ngx_array_init(&sv->issuer_names, cf->pool, 2, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&sv->origins, cf->pool, 2, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&sv->strip, cf->pool, 2, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&sv->clear, cf->pool, 2, sizeof(unsigned))
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    *svp = sv;
+
+    mem = ngx_mcp_mem(cf->pool);
+    *kept = mem;
+
+    sv->policy = mcp_policy_create(kept);
+    if (sv->policy == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    sv->name = value[1];
+    sv->conf_file = cf->conf_file->file.name;
+    sv->conf_line = cf->conf_file->line;
+
+    mmcf->server = sv;
+    rv = ngx_mcp_conf_block(cf, NGX_MCP_SERVER_CONF);
+    mmcf->server = NULL;
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    if (sv->resource.len == 0) {
+        return ngx_mcp_conf_error(cf, "mcp_server \"%V\" has no \"resource\"",
+                                  &sv->name);
+    }
+
+    if (sv->issuer_names.nelts == 0) {
+        return ngx_mcp_conf_error(cf, "mcp_server \"%V\" has no \"issuer\"",
+                                  &sv->name);
+    }
+
+    if (mcp_policy_finish(sv->policy, error, sizeof(error)) != MCP_OK) {
+        return ngx_mcp_conf_error(cf, "mcp_server \"%V\": %s", &sv->name,
+                                  error);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_mcp_server_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    char               error[512];
+    unsigned           index, *clear;
+    ngx_str_t         *value;
+    ngx_uint_t         i, n;
+    ngx_mcp_server_t  *sv;
+
+    sv = mmcf->server;
+    value = cf->args->elts;
+    n = cf->args->nelts - 1;
+
+    switch (value[0].data[0]) {
+
+    case 'r': /* resource */
+        if (sv->resource.len) {
+            return "is duplicate";
+        }
+
+        sv->resource = value[1];
+        return ngx_mcp_server_resource(cf, sv);
+
+    case 'i': /* issuer */
+        return ngx_mcp_conf_append(cf, &sv->issuer_names, &value[1], n);
+
+    case 'c': /* credential */
+        if (sv->credential_name.len) {
+            return "is duplicate";
+        }
+
+        sv->credential_name = value[1];
+        return NGX_CONF_OK;
+
+    case 'o': /* origin */
+        return ngx_mcp_conf_append(cf, &sv->origins, &value[1], n);
+
+    case 'p': /* params */
+
+        for (i = 1; i <= n; i++) {
+            if (mcp_policy_pointer(sv->policy, (mcp_str_t *) &value[i],
+                                   &index, error, sizeof(error))
+                != MCP_OK)
+            {
+                return ngx_mcp_conf_error(cf, "%s", error);
+            }
+
+            clear = ngx_array_push(&sv->clear);
+            if (clear == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            *clear = index;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[0].data, "scope") == 0) {
+        for (i = 1; i <= n; i++) {
+            if (mcp_policy_scope(sv->policy, (mcp_str_t *) &value[i])
+                != MCP_OK)
+            {
+                return ngx_mcp_conf_error(cf, "invalid scope \"%V\"",
+                                          &value[i]);
+            }
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[0].data, "strip") == 0) {
+        for (i = 1; i <= n; i++) {
+            ngx_strlow(value[i].data, value[i].data, value[i].len);
+
+            if (value[i].len == 0 || value[i].data[0] == '*') {
+                return ngx_mcp_conf_error(cf, "\"%V\" would strip headers "
+                                          "that nginx needs", &value[i]);
+            }
+        }
+
+        return ngx_mcp_conf_append(cf, &sv->strip, &value[1], n);
+    }
+
+    /* step_up */
+
+    if (mcp_policy_step_up(sv->policy, (mcp_str_t *) &value[1], n, error,
+                           sizeof(error))
+        != MCP_OK)
+    {
+        return ngx_mcp_conf_error(cf, "%s", error);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_mcp_server_role(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    int          rc;
+    ngx_str_t   *value;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "*") != 0
+        && ngx_mcp_conf_name(cf, &value[1]) != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_mcp_conf_role_number(cf, &value[1], &mmcf->role) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    rc = mcp_policy_role(mmcf->server->policy, mmcf->role,
+                         (mcp_str_t *) &value[1]);
+
+    if (rc == MCP_DECLINED) {
+        return ngx_mcp_conf_error(cf, "duplicate role \"%V\"", &value[1]);
+    }
+
+    if (rc != MCP_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_mcp_conf_block(cf, NGX_MCP_ROLE_CONF);
+}
+
+
+char *
+ngx_mcp_server_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    char  error[512];
+
+    if (mcp_policy_rule(mmcf->server->policy, mmcf->role,
+                        (mcp_str_t *) cf->args->elts, cf->args->nelts, error,
+                        sizeof(error))
+        != MCP_OK)
+    {
+        return ngx_mcp_conf_error(cf, "%s", error);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* The resource: an absolute URL without fragment; from it the origin and where
+ * its RFC 9728 document is (section 3.1). */
+static char *
+ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv)
+{
+    u_char         *p, *path, *last;
+    size_t          len, scheme;
+    ngx_str_t       tail;
+    const char     *error;
+    ngx_mcp_url_t   url;
+
+    static const char  well_known[] = "/.well-known/oauth-protected-resource";
+
+    if (ngx_mcp_url_parse(cf->pool, &sv->resource, &url, &error) != NGX_OK) {
+        return ngx_mcp_conf_error(cf, "resource \"%V\": %s", &sv->resource,
+                                  error);
+    }
+
+    if (ngx_strlchr(sv->resource.data, sv->resource.data + sv->resource.len,
+                    '?')
+        || ngx_strlchr(sv->resource.data, sv->resource.data
+                       + sv->resource.len, '"')
+        || ngx_strlchr(sv->resource.data, sv->resource.data
+                       + sv->resource.len, '\\'))
+    {
+        return ngx_mcp_conf_error(cf, "resource \"%V\" must not have a query, "
+                                  "quotes or backslashes", &sv->resource);
+    }
+
+    last = sv->resource.data + sv->resource.len;
+    scheme = url.tls ? sizeof("https://") - 1 : sizeof("http://") - 1;
+
+    path = ngx_strlchr(sv->resource.data + scheme, last, '/');
+    if (path == NULL) {
+        path = last;
+    }
+
+    sv->origin.data = sv->resource.data;
+    sv->origin.len = path - sv->resource.data;
+
+    tail.data = path;
+    tail.len = last - path;
+
+    if (tail.len == 1) {
+        tail.len = 0;
+    }
+
+    len = sv->origin.len + sizeof(well_known) - 1 + tail.len;
+
+    p = ngx_pnalloc(cf->pool, len);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    sv->metadata_url.data = p;
+    sv->metadata_url.len = len;
+
+    p = ngx_cpymem(p, sv->origin.data, sv->origin.len);
+    sv->metadata_path.data = p;
+    sv->metadata_path.len = len - sv->origin.len;
+
+    p = ngx_cpymem(p, well_known, sizeof(well_known) - 1);
+    ngx_memcpy(p, tail.data, tail.len);
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,399 @@
+/*
+ * The module: contexts, phase registration, process hooks, and the request
+ * context that all phases share.  Nothing is decided here.
+ *
+ * The directive table is in ngx_mcp_conf.c.  A location without mcp_auth costs
+ * one test in each phase.
+ */
+
+#include "ngx_mcp_module.h"
+#include "ngx_mcp_keys.h"
+
+
+static ngx_int_t ngx_mcp_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_mcp_postconfiguration(ngx_conf_t *cf);
+static void *ngx_mcp_create_main_conf(ngx_conf_t *cf);
+static void *ngx_mcp_create_srv_conf(ngx_conf_t *cf);
+static void *ngx_mcp_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static ngx_int_t ngx_mcp_init_process(ngx_cycle_t *cycle);
+static void ngx_mcp_exit_process(ngx_cycle_t *cycle);
+static void ngx_mcp_cleanup_ctx(void *data);
+static void ngx_mcp_detach_ctx(void *data);
+static void *ngx_mcp_pool_alloc(void *ctx, size_t size);
+
+
+static ngx_http_module_t  ngx_http_mcp_auth_module_ctx = {
+    ngx_mcp_preconfiguration,              /* preconfiguration */
+    ngx_mcp_postconfiguration,             /* postconfiguration */
+
+    ngx_mcp_create_main_conf,              /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    ngx_mcp_create_srv_conf,               /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_mcp_create_loc_conf,               /* create location configuration */
+    ngx_mcp_merge_loc_conf                 /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_mcp_auth_module = {
+    NGX_MODULE_V1,
+    &ngx_http_mcp_auth_module_ctx,         /* module context */
+    ngx_mcp_commands,                      /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_mcp_init_process,                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_mcp_exit_process,                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_mcp_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_mcp_add_variables(cf);
+}
+
+
+static ngx_int_t
+ngx_mcp_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_uint_t                  i;
+    ngx_http_handler_pt        *h;
+    ngx_mcp_main_conf_t        *mmcf;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    static const struct {
+        ngx_uint_t           phase;
+        ngx_http_handler_pt  handler;
+    } phases[] = {
+        { NGX_HTTP_SERVER_REWRITE_PHASE, ngx_mcp_metadata_handler },
+        { NGX_HTTP_ACCESS_PHASE, ngx_mcp_access_handler },
+        { NGX_HTTP_PRECONTENT_PHASE, ngx_mcp_swap_handler },
+        { NGX_HTTP_LOG_PHASE, ngx_mcp_log_handler }
+    };
+
+    mmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_mcp_auth_module);
+
+    if (ngx_mcp_conf_finish(cf, mmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (!mmcf->used) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+        h = ngx_array_push(&cmcf->phases[phases[i].phase].handlers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        *h = phases[i].handler;
+    }
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_mcp_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_str_t            *any;
+    ngx_pool_t           *pool;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    pool = cf->pool;
+
+    mmcf = ngx_pcalloc(pool, sizeof(ngx_mcp_main_conf_t));
+    if (mmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&mmcf->issuers, pool, 2, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&mmcf->credentials, pool, 4, sizeof(void *))
+           != NGX_OK
+        || ngx_array_init(&mmcf->servers, pool, 4, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&mmcf->logs, pool, 2, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&mmcf->locations, pool, 4, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&mmcf->claims, pool, 2, sizeof(ngx_str_t)) != NGX_OK
+        || ngx_array_init(&mmcf->roles, pool, 8, sizeof(ngx_str_t)) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    /* role 0: every authenticated caller */
+
+    any = ngx_array_push(&mmcf->roles);
+    if (any == NULL) {
+        return NULL;
+    }
+
+    ngx_str_set(any, "*");
+
+    mmcf->zone_size = NGX_CONF_UNSET_SIZE;
+    mmcf->audit_key_set = 0;
+
+    return mmcf;
+}
+
+
+static void *
+ngx_mcp_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_mcp_srv_conf_t  *mscf;
+
+    mscf = ngx_pcalloc(cf->pool, sizeof(ngx_mcp_srv_conf_t));
+    if (mscf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&mscf->servers, cf->pool, 2, sizeof(void *)) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return mscf;
+}
+
+
+static void *
+ngx_mcp_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_mcp_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_mcp_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->server = NULL;
+     *     conf->message = { 0 };
+     */
+
+    conf->auth = NGX_CONF_UNSET_PTR;
+    conf->audit = NGX_CONF_UNSET_PTR;
+    conf->max_token = NGX_CONF_UNSET_SIZE;
+    conf->max_body = NGX_CONF_UNSET_SIZE;
+    conf->max_id = NGX_CONF_UNSET_SIZE;
+    conf->max_name = NGX_CONF_UNSET_SIZE;
+    conf->max_list_entry = NGX_CONF_UNSET_SIZE;
+    conf->max_event = NGX_CONF_UNSET_SIZE;
+    conf->max_depth = NGX_CONF_UNSET_UINT;
+
+    return conf;
+}
+
+
+static char *
+ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_mcp_loc_conf_t *prev = parent;
+    ngx_mcp_loc_conf_t *conf = child;
+
+    ngx_conf_merge_ptr_value(conf->auth, prev->auth, NULL);
+    ngx_conf_merge_size_value(conf->max_token, prev->max_token, 16 * 1024);
+    ngx_conf_merge_size_value(conf->max_body, prev->max_body,
+                              4 * 1024 * 1024);
+    ngx_conf_merge_size_value(conf->max_id, prev->max_id, 256);
+    ngx_conf_merge_size_value(conf->max_name, prev->max_name, 1024);
+    ngx_conf_merge_size_value(conf->max_list_entry, prev->max_list_entry,
+                              1024 * 1024);
+    ngx_conf_merge_size_value(conf->max_event, prev->max_event,
+                              4 * 1024 * 1024);
+    ngx_conf_merge_uint_value(conf->max_depth, prev->max_depth, 64);
+
+    return ngx_mcp_conf_location(cf, prev, conf);
+}
+
+
+static ngx_int_t
+ngx_mcp_init_process(ngx_cycle_t *cycle)
+{
+    ngx_mcp_main_conf_t  *mmcf;
+
+    if (ngx_process != NGX_PROCESS_WORKER
+        && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    mmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_mcp_auth_module);
+
+    if (mmcf == NULL || !mmcf->used) {
+        return NGX_OK;
+    }
+
+    mmcf->zone = ngx_mcp_zone(mmcf->shm_zone);
+
+    mcp_digest_key(&mmcf->digest, mmcf->audit_key_set
+                                  ? mmcf->audit_key
+                                  : ngx_mcp_zone_secret(mmcf->zone));
+
+    mmcf->cache = ngx_mcp_cache_create(mmcf->zone, 4096, mmcf->fingerprint,
+                                       cycle->log);
+    if (mmcf->cache == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_mcp_log_init_worker(cycle, mmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_mcp_keys_init_worker(cycle, mmcf);
+}
+
+
+static void
+ngx_mcp_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_mcp_auth_module);
+
+    if (mmcf == NULL || mmcf->cache == NULL) {
+        return;
+    }
+
+    ngx_mcp_keys_exit_worker(mmcf);
+    ngx_mcp_log_exit_worker(mmcf);
+    ngx_mcp_cache_destroy(mmcf->cache);
+    mmcf->cache = NULL;
+}
+
+
+/*
+ * The context of the main request.  An internal redirect zeroes r->ctx; then
+ * it is found by its cleanup, as in ngx_http_realip_module.
+ */
+ngx_mcp_ctx_t *
+ngx_mcp_get_ctx(ngx_http_request_t *r)
+{
+    ngx_mcp_ctx_t       *ctx;
+    ngx_pool_cleanup_t  *cln;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_mcp_auth_module);
+
+    if (ctx == NULL && (r->internal || r->filter_finalize)) {
+
+        for (cln = r->pool->cleanup; cln; cln = cln->next) {
+            if (cln->handler == ngx_mcp_cleanup_ctx) {
+                ctx = cln->data;
+
+                if (ctx->request == r) {
+                    ngx_http_set_ctx(r, ctx, ngx_http_mcp_auth_module);
+                    return ctx;
+                }
+            }
+        }
+
+        return NULL;
+    }
+
+    return ctx;
+}
+
+
+ngx_mcp_ctx_t *
+ngx_mcp_create_ctx(ngx_http_request_t *r)
+{
+    ngx_mcp_ctx_t       *ctx;
+    ngx_http_cleanup_t  *hcln;
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_mcp_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_mcp_ctx_t));
+
+    ctx->request = r;
+    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
+    ctx->server = ctx->conf->server;
+    ctx->start = ngx_mcp_now_us();
+
+    cln->handler = ngx_mcp_cleanup_ctx;
+
+    hcln = ngx_http_cleanup_add(r, 0);
+    if (hcln == NULL) {
+        return NULL;
+    }
+
+    hcln->handler = ngx_mcp_detach_ctx;
+    hcln->data = ctx;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_mcp_auth_module);
+
+    return ctx;
+}
+
+
+/* Runs before the log phase: nothing may call the request any more. */
+static void
+ngx_mcp_detach_ctx(void *data)
+{
+    ngx_mcp_access_cancel(data);
+}
+
+
+/* Runs after the log phase: what the record needed is given back. */
+static void
+ngx_mcp_cleanup_ctx(void *data)
+{
+    ngx_mcp_ctx_t *ctx = data;
+
+    ngx_mcp_access_cancel(ctx);
+
+    if (ctx->entry) {
+        ngx_mcp_cache_release(ctx->entry);
+        ctx->entry = NULL;
+        ctx->principal = NULL;
+    }
+}
+
+
+static void *
+ngx_mcp_pool_alloc(void *ctx, size_t size)
+{
+    return ngx_palloc(ctx, size);
+}
+
+
+/* A pool as core/ wants it. */
+mcp_mem_t
+ngx_mcp_mem(ngx_pool_t *pool)
+{
+    mcp_mem_t  mem;
+
+    mem.alloc = ngx_mcp_pool_alloc;
+    mem.ctx = pool;
+
+    return mem;
+}
+
+
+/* Microseconds of a clock that never goes back. */
+uint64_t
+ngx_mcp_now_us(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}

@@ -1,0 +1,304 @@
+/*
+ * Types that the files of nginx/ share: the configuration as it is after
+ * parsing (read-only at run time) and the context of one request.
+ */
+
+#ifndef NGX_MCP_MODULE_H
+#define NGX_MCP_MODULE_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "mcp_core.h"
+#include "mcp_digest.h"
+#include "mcp_jwk.h"
+#include "mcp_jwt.h"
+#include "mcp_list_filter.h"
+#include "mcp_message.h"
+#include "mcp_policy.h"
+#include "mcp_principal.h"
+#include "mcp_sse.h"
+
+#include "ngx_mcp_cache.h"
+#include "ngx_mcp_fetch.h"
+#include "ngx_mcp_zone.h"
+
+
+/* contexts of the directives inside our blocks (bits nginx does not use) */
+#define NGX_MCP_ISSUER_CONF      0x00020000
+#define NGX_MCP_CREDENTIAL_CONF  0x00040000
+#define NGX_MCP_SERVER_CONF      0x00080000
+#define NGX_MCP_ROLE_CONF        0x00100000
+
+
+typedef struct ngx_mcp_keys_worker_s  ngx_mcp_keys_worker_t;
+
+
+/* Lives in the waiting request's context; zeroed before first use. */
+typedef struct {
+    ngx_queue_t              queue;
+    ngx_uint_t               waiting;
+    void                   (*wake)(void *data);
+    void                    *data;
+
+    /* private: the end of all waiting of this request */
+    ngx_uint_t               started;
+    ngx_msec_t               deadline;
+} ngx_mcp_keys_waiter_t;
+
+
+/* mcp_issuer NAME { ... } */
+typedef struct {
+    ngx_str_t                name;
+    mcp_jwt_issuer_t         jwt;       /* what core/ needs */
+    ngx_str_t               *audiences;
+    ngx_uint_t               naudiences;
+
+    ngx_str_t                jwks_uri;
+    ngx_str_t                jwks_file;
+    ngx_str_t                trusted_certificate;
+    time_t                   jwks_stale;        /* s */
+    time_t                   jwks_refresh;      /* s, upper bound */
+    ngx_msec_t               jwks_timeout;      /* ms */
+    size_t                   max_key_set;       /* bytes */
+    ngx_uint_t               max_keys;
+
+    ngx_str_t                conf_file;         /* where the block stands */
+    ngx_uint_t               conf_line;
+
+    /* owned by ngx_mcp_keys.c */
+    ngx_mcp_url_t            url;               /* jwks_uri, or discovery */
+    ngx_mcp_url_t            oauth_url;         /* discovery, RFC 8414 */
+    ngx_mcp_fetch_conf_t     fetch;
+    mcp_jwk_set_t           *file_set;          /* jwks_file */
+    u_char                   zone_name[NGX_MCP_DIGEST];
+    ngx_mcp_keys_worker_t   *keys;              /* this worker's */
+} ngx_mcp_issuer_t;
+
+
+/* mcp_credential NAME { ... } */
+typedef struct {
+    ngx_str_t                name;
+    ngx_str_t                header;
+    ngx_str_t                lowcase;
+    ngx_uint_t               hash;
+    ngx_str_t                value;     /* secret; never logged */
+    ngx_str_t                conf_file;
+    ngx_uint_t               conf_line;
+} ngx_mcp_credential_t;
+
+
+/* mcp_server NAME { ... } */
+typedef struct {
+    ngx_str_t                name;
+    ngx_str_t                resource;
+    ngx_str_t                origin;            /* of the resource */
+    ngx_str_t                metadata_path;     /* RFC 9728, by path */
+    ngx_str_t                metadata_url;
+    ngx_str_t                metadata;          /* the document */
+    ngx_array_t              issuer_names;      /* ngx_str_t */
+    ngx_mcp_issuer_t       **issuers;
+    ngx_uint_t               nissuers;
+    ngx_array_t              origins;           /* ngx_str_t */
+    ngx_array_t              strip;             /* ngx_str_t, lower-case globs */
+    ngx_str_t                credential_name;
+    ngx_mcp_credential_t    *credential;        /* NULL: none */
+    mcp_policy_t            *policy;
+    ngx_array_t              clear;             /* unsigned: pointer indices */
+    ngx_str_t                challenge;         /* 401 without a token */
+    ngx_str_t                challenge_invalid; /* 401 invalid_token */
+    ngx_str_t                conf_file;
+    ngx_uint_t               conf_line;
+} ngx_mcp_server_t;
+
+
+typedef struct ngx_mcp_audit_log_s  ngx_mcp_audit_log_t;
+
+
+typedef struct {
+    ngx_array_t              issuers;           /* ngx_mcp_issuer_t * */
+    ngx_array_t              credentials;       /* ngx_mcp_credential_t * */
+    ngx_array_t              servers;           /* ngx_mcp_server_t * */
+    ngx_array_t              roles;             /* ngx_str_t; [0] is "*" */
+    ngx_array_t              logs;              /* ngx_mcp_audit_log_t * */
+
+    size_t                   zone_size;
+    ngx_shm_zone_t          *shm_zone;
+    ngx_mcp_zone_t          *zone;              /* set in init_process */
+    ngx_mcp_cache_t         *cache;             /* this worker's */
+    u_char                   fingerprint[NGX_MCP_DIGEST];
+    ngx_uint_t               used;              /* an mcp_auth somewhere */
+    ngx_int_t                authorization_index;
+    ngx_int_t                request_id_index;
+    ngx_int_t                audit_key_set;     /* mcp_audit_key */
+    u_char                   audit_key[MCP_DIGEST_KEY];
+    mcp_digest_key_t         digest;            /* set in init_process */
+    ngx_array_t              locations;         /* void **: loc_conf of each
+                                                   location with mcp_auth */
+    ngx_array_t              claims;            /* ngx_str_t: names used by
+                                                   $mcp_auth_claim_* */
+
+    /* the block being parsed */
+    ngx_mcp_issuer_t        *issuer;
+    ngx_mcp_credential_t    *credential;
+    ngx_mcp_server_t        *server;
+    ngx_uint_t               role;
+} ngx_mcp_main_conf_t;
+
+
+typedef struct {
+    ngx_array_t              servers;           /* ngx_mcp_server_t *: those
+                                                   of its mcp_auth */
+} ngx_mcp_srv_conf_t;
+
+
+/* mcp_auth NAME as it was read; resolved when http {} is complete */
+typedef struct {
+    ngx_str_t                name;
+    ngx_str_t                file;
+    ngx_uint_t               line;
+} ngx_mcp_auth_ref_t;
+
+
+typedef struct {
+    ngx_mcp_auth_ref_t      *auth;              /* mcp_auth; unset, or name
+                                                   empty: off */
+    ngx_mcp_server_t        *server;            /* NULL: off */
+    ngx_mcp_audit_log_t     *audit;             /* NULL: off */
+
+    size_t                   max_token;
+    size_t                   max_body;
+    size_t                   max_id;
+    size_t                   max_name;
+    size_t                   max_list_entry;
+    size_t                   max_event;
+    ngx_uint_t               max_depth;
+
+    mcp_message_conf_t       message;           /* made from these */
+} ngx_mcp_loc_conf_t;
+
+
+/* where the access phase is; it only ever goes forward */
+typedef enum {
+    NGX_MCP_START = 0,
+    NGX_MCP_TOKEN,                  /* cache, parse */
+    NGX_MCP_KEYS,                   /* may wait for a key set */
+    NGX_MCP_CALLER,                 /* verified: issuer, audience, expiry */
+    NGX_MCP_BODY,                   /* may wait for the client */
+    NGX_MCP_DECIDE,
+    NGX_MCP_DONE,                   /* authorised */
+    NGX_MCP_REFUSED                 /* answered by us */
+} ngx_mcp_state_e;
+
+
+typedef struct ngx_mcp_filter_ctx_s  ngx_mcp_filter_ctx_t;
+
+
+/*
+ * One request.  Allocated once, from the request's pool, and found again after
+ * an internal redirect by its pool cleanup; freed with the pool.  The entry,
+ * the parsed token and the wait are given back by that cleanup and by the
+ * request's own, whichever comes first.
+ */
+typedef struct {
+    ngx_http_request_t      *request;
+    ngx_mcp_loc_conf_t      *conf;      /* of the location first entered */
+    ngx_mcp_server_t        *server;
+    ngx_mcp_state_e          state;
+
+    /* who */
+    ngx_str_t                token;     /* in the request's headers; empty
+                                           once it was verified */
+    u_char                   key[NGX_MCP_DIGEST];
+    mcp_jwt_t               *jwt;       /* only while keys are awaited */
+    ngx_mcp_issuer_t        *issuer;
+    uint64_t                 generation;
+    ngx_uint_t               key_tries;
+    ngx_mcp_keys_waiter_t    waiter;
+    ngx_mcp_cache_entry_t   *entry;
+    mcp_principal_t         *principal;
+
+    /* what */
+    mcp_mirror_t             mirror;
+    ngx_str_t                session;   /* Mcp-Session-Id */
+    ngx_str_t                origin;
+    ngx_str_t                traceparent;
+    ngx_str_t                content_type;
+    ngx_str_t                content_encoding;
+    mcp_message_t           *message;
+    mcp_digest_t             digest;    /* params, then the result */
+    u_char                   params_digest[MCP_DIGEST_HEX];
+
+    /* decided */
+    const char              *decision;  /* allow deny error */
+    const char              *reason;
+    const char              *ev;
+    mcp_str_t                rule;
+    ngx_int_t                rpc_code;  /* of our own answer */
+
+    /* the response */
+    uint64_t                 result_bytes;
+    ngx_uint_t               removed;
+    u_char                   result_digest[MCP_DIGEST_HEX];
+
+    /* us */
+    uint64_t                 start;     /* monotonic, at our first step */
+    uint64_t                 auth;      /* own work in the access phase */
+
+    unsigned                 body_read:1;
+    unsigned                 waiting:1;         /* keys */
+    unsigned                 swapped:1;
+    unsigned                 local:1;           /* we answer ourselves */
+    unsigned                 has_rpc_code:1;
+    unsigned                 has_outcome:1;
+    unsigned                 is_error:1;
+    unsigned                 has_list:1;
+    unsigned                 has_params_digest:1;
+    unsigned                 has_result_digest:1;
+    unsigned                 logged:1;
+} ngx_mcp_ctx_t;
+
+
+extern ngx_module_t  ngx_http_mcp_auth_module;
+extern ngx_module_t  ngx_http_mcp_filter_module;
+
+
+/* ngx_mcp_module.c */
+ngx_mcp_ctx_t *ngx_mcp_get_ctx(ngx_http_request_t *r);
+ngx_mcp_ctx_t *ngx_mcp_create_ctx(ngx_http_request_t *r);
+mcp_mem_t ngx_mcp_mem(ngx_pool_t *pool);
+uint64_t ngx_mcp_now_us(void);
+
+/* ngx_mcp_conf.c, ngx_mcp_conf_finish.c */
+ngx_int_t ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf);
+char *ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
+    ngx_mcp_loc_conf_t *conf);
+extern ngx_command_t  ngx_mcp_commands[];
+
+/* ngx_mcp_access.c */
+ngx_int_t ngx_mcp_access_handler(ngx_http_request_t *r);
+void ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx);
+
+/* ngx_mcp_swap.c */
+ngx_int_t ngx_mcp_swap_handler(ngx_http_request_t *r);
+
+/* ngx_mcp_log.c */
+ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);
+char *ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_mcp_audit_log_t *ngx_mcp_log_default(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf);
+ngx_int_t ngx_mcp_log_init_worker(ngx_cycle_t *cycle,
+    ngx_mcp_main_conf_t *mmcf);
+void ngx_mcp_log_exit_worker(ngx_mcp_main_conf_t *mmcf);
+
+/* ngx_mcp_metadata.c */
+ngx_int_t ngx_mcp_metadata_handler(ngx_http_request_t *r);
+
+/* ngx_mcp_variables.c */
+ngx_int_t ngx_mcp_add_variables(ngx_conf_t *cf);
+ngx_int_t ngx_mcp_collect_claims(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf);
+
+
+#endif /* NGX_MCP_MODULE_H */
