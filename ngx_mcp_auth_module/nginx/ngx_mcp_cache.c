@@ -1,0 +1,522 @@
+/*
+ * Verified tokens of this worker: a tree by key, and two LRU lists, of
+ * principals and of refusals, each with its own bound.
+ *
+ * The path of nearly every request: one SHA-256, one comparison of a number in
+ * the zone, one walk down the tree.  The zone is asked only for what is not
+ * here; its lock is taken then, never for a hit.
+ *
+ * An entry is one block of memory, principal included.  It is freed when it is
+ * in no table and nobody holds it: the table does not count as a holder.
+ * Called by the access phase and the variables; ngx_mcp_keys.c says which
+ * generation of an issuer's keys counts.
+ */
+
+#include "ngx_mcp_cache.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+
+#define NGX_MCP_CACHE_VALUE     16384   /* bytes; larger ones stay out of the
+                                           zone */
+#define NGX_MCP_CACHE_REFUSED   1024    /* entries */
+#define NGX_MCP_CACHE_REFUSAL   10      /* s */
+
+
+struct ngx_mcp_cache_s {
+    ngx_rbtree_t                  tree;
+    ngx_rbtree_node_t             sentinel;
+    ngx_queue_t                   lru;          /* newest first */
+    ngx_queue_t                   refused;      /* newest first */
+    ngx_uint_t                    n;
+    ngx_uint_t                    nrefused;
+    ngx_uint_t                    max;
+    ngx_uint_t                    max_refused;
+
+    ngx_mcp_zone_t               *zone;
+    ngx_mcp_counters_t           *counters;
+    uint64_t                      seen;         /* the zone's generation */
+    ngx_mcp_cache_generation_pt   generation;
+    void                         *data;
+
+    EVP_MD                       *md;
+    EVP_MD_CTX                   *ctx;
+    u_char                        fingerprint[NGX_MCP_DIGEST];
+    ngx_log_t                    *log;
+    u_char                        buf[NGX_MCP_CACHE_VALUE];
+};
+
+
+static ngx_mcp_cache_entry_t *ngx_mcp_cache_find(ngx_mcp_cache_t *cache,
+    u_char *key);
+static ngx_mcp_cache_entry_t *ngx_mcp_cache_from_zone(ngx_mcp_cache_t *cache,
+    u_char *key, time_t now);
+static ngx_mcp_cache_entry_t *ngx_mcp_cache_unpack(ngx_mcp_cache_t *cache,
+    u_char *packed, size_t len);
+static void *ngx_mcp_cache_block(void *ctx, size_t size);
+static void ngx_mcp_cache_link(ngx_mcp_cache_t *cache,
+    ngx_mcp_cache_entry_t *e, u_char *key, time_t expires);
+static void ngx_mcp_cache_unlink(ngx_mcp_cache_t *cache,
+    ngx_mcp_cache_entry_t *e);
+static void ngx_mcp_cache_insert(ngx_rbtree_node_t *temp,
+    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
+static ngx_rbtree_key_t ngx_mcp_cache_hash(u_char *key);
+
+
+ngx_mcp_cache_t *
+ngx_mcp_cache_create(ngx_mcp_zone_t *zone, ngx_uint_t max,
+    u_char *fingerprint, ngx_log_t *log)
+{
+    ngx_mcp_cache_t  *cache;
+
+    cache = ngx_calloc(sizeof(ngx_mcp_cache_t), log);
+    if (cache == NULL) {
+        return NULL;
+    }
+
+    cache->md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    cache->ctx = EVP_MD_CTX_new();
+
+    if (cache->md == NULL || cache->ctx == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0, "OpenSSL has no SHA256");
+        ERR_clear_error();
+        ngx_mcp_cache_destroy(cache);
+        return NULL;
+    }
+
+    ngx_rbtree_init(&cache->tree, &cache->sentinel, ngx_mcp_cache_insert);
+    ngx_queue_init(&cache->lru);
+    ngx_queue_init(&cache->refused);
+
+    cache->max = ngx_max(max, 1);
+    cache->max_refused = ngx_min(cache->max, NGX_MCP_CACHE_REFUSED);
+    cache->zone = zone;
+    cache->counters = ngx_mcp_zone_counters(zone);
+    cache->seen = ngx_mcp_zone_generation(zone);
+    cache->log = log;
+    ngx_memcpy(cache->fingerprint, fingerprint, NGX_MCP_DIGEST);
+
+    return cache;
+}
+
+
+void
+ngx_mcp_cache_generations(ngx_mcp_cache_t *cache,
+    ngx_mcp_cache_generation_pt handler, void *data)
+{
+    cache->generation = handler;
+    cache->data = data;
+}
+
+
+void
+ngx_mcp_cache_destroy(ngx_mcp_cache_t *cache)
+{
+    if (cache->zone) {
+        ngx_mcp_cache_flush(cache);
+    }
+
+    EVP_MD_CTX_free(cache->ctx);
+    EVP_MD_free(cache->md);
+    ngx_free(cache);
+}
+
+
+/* A prefetched digest in a context that is used again: the one-shot SHA256()
+ * of OpenSSL 3 looks the algorithm up each time, half as expensive again. */
+
+void
+ngx_mcp_cache_key(ngx_mcp_cache_t *cache, ngx_str_t *token, u_char *key)
+{
+    ngx_uint_t  i;
+
+    if (EVP_DigestInit_ex(cache->ctx, cache->md, NULL) != 1
+        || EVP_DigestUpdate(cache->ctx, token->data, token->len) != 1
+        || EVP_DigestFinal_ex(cache->ctx, key, NULL) != 1)
+    {
+        /* no digest, no key: one that nothing else can have, so that nothing
+         * is found and what is put there is never found again */
+
+        ERR_clear_error();
+
+        if (RAND_bytes(key, NGX_MCP_DIGEST) != 1) {
+            ngx_log_error(NGX_LOG_ALERT, cache->log, 0,
+                          "OpenSSL makes neither digests nor random bytes");
+            ngx_abort();
+        }
+
+        return;
+    }
+
+    for (i = 0; i < NGX_MCP_DIGEST; i++) {
+        key[i] ^= cache->fingerprint[i];
+    }
+}
+
+
+ngx_mcp_cache_entry_t *
+ngx_mcp_cache_get(ngx_mcp_cache_t *cache, u_char *key, time_t now)
+{
+    uint64_t                generation;
+    ngx_mcp_cache_entry_t  *e;
+
+    generation = ngx_mcp_zone_generation(cache->zone);
+
+    if (generation != cache->seen) {
+        ngx_mcp_cache_flush(cache);
+        cache->seen = generation;
+    }
+
+    e = ngx_mcp_cache_find(cache, key);
+
+    if (e && e->expires <= now) {
+        ngx_mcp_cache_unlink(cache, e);
+        e = NULL;
+    }
+
+    if (e) {
+        ngx_queue_remove(&e->lru);
+        ngx_queue_insert_head(e->principal ? &cache->lru : &cache->refused,
+                              &e->lru);
+
+        (void) ngx_atomic_fetch_add(&cache->counters->cache_hits_worker, 1);
+
+    } else {
+        e = ngx_mcp_cache_from_zone(cache, key, now);
+
+        (void) ngx_atomic_fetch_add(e ? &cache->counters->cache_hits_zone
+                                      : &cache->counters->cache_misses, 1);
+    }
+
+    if (e) {
+        e->refs++;
+    }
+
+    return e;
+}
+
+
+ngx_mcp_cache_entry_t *
+ngx_mcp_cache_put(ngx_mcp_cache_t *cache, u_char *key,
+    const mcp_principal_t *principal, uint64_t generation, time_t expires)
+{
+    size_t                  size;
+    u_char                 *buf;
+    ngx_mcp_cache_entry_t  *e, *old;
+
+    size = mcp_principal_packed_size(principal);
+    buf = cache->buf;
+
+    if (size > NGX_MCP_CACHE_VALUE) {
+        buf = ngx_alloc(size, cache->log);
+        if (buf == NULL) {
+            return NULL;
+        }
+    }
+
+    mcp_principal_pack(principal, buf);
+
+    if (buf == cache->buf) {
+        (void) ngx_mcp_zone_token_put(cache->zone, key, expires, generation,
+                                      buf, size);
+    }
+
+    e = ngx_mcp_cache_unpack(cache, buf, size);
+
+    if (buf != cache->buf) {
+        ngx_free(buf);
+    }
+
+    if (e == NULL) {
+        return NULL;
+    }
+
+    old = ngx_mcp_cache_find(cache, key);
+    if (old) {
+        ngx_mcp_cache_unlink(cache, old);
+    }
+
+    ngx_mcp_cache_link(cache, e, key, expires);
+    e->refs++;
+
+    return e;
+}
+
+
+void
+ngx_mcp_cache_refuse(ngx_mcp_cache_t *cache, u_char *key, const char *reason,
+    time_t expires)
+{
+    ngx_mcp_cache_entry_t  *e, *old;
+
+    e = ngx_calloc(sizeof(ngx_mcp_cache_entry_t), cache->log);
+    if (e == NULL) {
+        return;
+    }
+
+    old = ngx_mcp_cache_find(cache, key);
+    if (old) {
+        ngx_mcp_cache_unlink(cache, old);
+    }
+
+    e->reason = reason;
+
+    ngx_mcp_cache_link(cache, e, key,
+                       ngx_min(expires, ngx_time() + NGX_MCP_CACHE_REFUSAL));
+}
+
+
+void
+ngx_mcp_cache_flush(ngx_mcp_cache_t *cache)
+{
+    ngx_queue_t            *q;
+    ngx_mcp_cache_entry_t  *e;
+
+    while (cache->n || cache->nrefused) {
+        q = ngx_queue_head(cache->n ? &cache->lru : &cache->refused);
+        e = ngx_queue_data(q, ngx_mcp_cache_entry_t, lru);
+        ngx_mcp_cache_unlink(cache, e);
+    }
+}
+
+
+void
+ngx_mcp_cache_release(ngx_mcp_cache_entry_t *e)
+{
+    e->refs--;
+
+    if (e->refs == 0 && !e->linked) {
+        ngx_free(e);
+    }
+}
+
+
+static ngx_mcp_cache_entry_t *
+ngx_mcp_cache_find(ngx_mcp_cache_t *cache, u_char *key)
+{
+    ngx_int_t               rc;
+    ngx_rbtree_key_t        hash;
+    ngx_rbtree_node_t      *node;
+    ngx_mcp_cache_entry_t  *e;
+
+    hash = ngx_mcp_cache_hash(key);
+    node = cache->tree.root;
+
+    while (node != &cache->sentinel) {
+
+        if (hash != node->key) {
+            node = hash < node->key ? node->left : node->right;
+            continue;
+        }
+
+        e = ngx_rbtree_data(node, ngx_mcp_cache_entry_t, node);
+        rc = ngx_memcmp(key, e->key, NGX_MCP_DIGEST);
+
+        if (rc == 0) {
+            return e;
+        }
+
+        node = rc < 0 ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+/* Not there, or verified with a key set that was replaced since: NULL.  The
+ * generation is asked for before the comparison, so that a set which another
+ * worker just published counts already. */
+
+static ngx_mcp_cache_entry_t *
+ngx_mcp_cache_from_zone(ngx_mcp_cache_t *cache, u_char *key, time_t now)
+{
+    time_t                  expires;
+    ssize_t                 len;
+    uint64_t                generation, current;
+    ngx_mcp_cache_entry_t  *e;
+
+    if (cache->generation == NULL) {
+        return NULL;
+    }
+
+    len = ngx_mcp_zone_token_get(cache->zone, key, now, cache->buf,
+                                 NGX_MCP_CACHE_VALUE, &expires, &generation);
+    if (len < 0) {
+        return NULL;
+    }
+
+    e = ngx_mcp_cache_unpack(cache, cache->buf, len);
+    if (e == NULL) {
+        return NULL;
+    }
+
+    current = cache->generation(cache->data, e->principal->issuer);
+
+    if (current == 0 || generation < current) {
+        ngx_free(e);
+        return NULL;
+    }
+
+    ngx_mcp_cache_link(cache, e, key, expires);
+
+    return e;
+}
+
+
+static ngx_mcp_cache_entry_t *
+ngx_mcp_cache_unpack(ngx_mcp_cache_t *cache, u_char *packed, size_t len)
+{
+    mcp_mem_t               mem;
+    mcp_principal_t        *principal;
+    ngx_mcp_cache_entry_t  *e;
+
+    e = NULL;
+    mem.alloc = ngx_mcp_cache_block;
+    mem.ctx = &e;
+
+    principal = mcp_principal_unpack(packed, len, &mem);
+
+    if (principal == NULL) {
+        if (e) {
+            ngx_free(e);
+        }
+
+        return NULL;
+    }
+
+    e->principal = principal;
+
+    return e;
+}
+
+
+/* A principal is one block: the entry goes in front of it. */
+
+static void *
+ngx_mcp_cache_block(void *ctx, size_t size)
+{
+    size_t                   head;
+    ngx_mcp_cache_entry_t  **e;
+
+    e = ctx;
+    head = ngx_align(sizeof(ngx_mcp_cache_entry_t), 16);
+
+    if (*e) {
+        return NULL;
+    }
+
+    *e = ngx_alloc(head + size, ngx_cycle->log);
+    if (*e == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(*e, head);
+
+    return (u_char *) *e + head;
+}
+
+
+/* The oldest one goes when there are too many. */
+
+static void
+ngx_mcp_cache_link(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e,
+    u_char *key, time_t expires)
+{
+    ngx_uint_t   *n, max;
+    ngx_queue_t  *list;
+
+    if (e->principal) {
+        list = &cache->lru;
+        n = &cache->n;
+        max = cache->max;
+
+    } else {
+        list = &cache->refused;
+        n = &cache->nrefused;
+        max = cache->max_refused;
+    }
+
+    if (*n >= max) {
+        ngx_mcp_cache_unlink(cache, ngx_queue_data(ngx_queue_last(list),
+                                                   ngx_mcp_cache_entry_t,
+                                                   lru));
+    }
+
+    ngx_memcpy(e->key, key, NGX_MCP_DIGEST);
+    e->node.key = ngx_mcp_cache_hash(key);
+    e->expires = expires;
+    e->linked = 1;
+
+    ngx_rbtree_insert(&cache->tree, &e->node);
+    ngx_queue_insert_head(list, &e->lru);
+    (*n)++;
+}
+
+
+static void
+ngx_mcp_cache_unlink(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e)
+{
+    ngx_rbtree_delete(&cache->tree, &e->node);
+    ngx_queue_remove(&e->lru);
+    e->linked = 0;
+
+    if (e->principal) {
+        cache->n--;
+
+    } else {
+        cache->nrefused--;
+    }
+
+    if (e->refs == 0) {
+        ngx_free(e);
+    }
+}
+
+
+static void
+ngx_mcp_cache_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    ngx_rbtree_node_t      **p;
+    ngx_mcp_cache_entry_t   *e, *other;
+
+    e = ngx_rbtree_data(node, ngx_mcp_cache_entry_t, node);
+
+    for ( ;; ) {
+
+        if (node->key != temp->key) {
+            p = node->key < temp->key ? &temp->left : &temp->right;
+
+        } else {
+            other = ngx_rbtree_data(temp, ngx_mcp_cache_entry_t, node);
+
+            p = ngx_memcmp(e->key, other->key, NGX_MCP_DIGEST) < 0
+                ? &temp->left : &temp->right;
+        }
+
+        if (*p == sentinel) {
+            break;
+        }
+
+        temp = *p;
+    }
+
+    *p = node;
+    node->parent = temp;
+    node->left = sentinel;
+    node->right = sentinel;
+    ngx_rbt_red(node);
+}
+
+
+static ngx_rbtree_key_t
+ngx_mcp_cache_hash(u_char *key)
+{
+    ngx_rbtree_key_t  hash;
+
+    ngx_memcpy(&hash, key, sizeof(ngx_rbtree_key_t));
+
+    return hash;
+}

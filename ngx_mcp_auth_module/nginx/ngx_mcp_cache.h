@@ -1,0 +1,85 @@
+/*
+ * Verified tokens, level 1: this worker's own table over the zone's.
+ *
+ * Key: SHA-256 of the token and the configuration's fingerprint.  An entry is
+ * reference-counted: a request holds it as long as it needs the principal,
+ * eviction only takes it out of the table.  Refused tokens are kept here
+ * briefly and in a bounded number, never in the zone.
+ *
+ * No entry outlives its key: when any key set is replaced (the zone's
+ * generation moves), this worker's table is emptied at the next look-up, and
+ * what the zone has from an older generation of its issuer is not taken.
+ */
+
+#ifndef NGX_MCP_CACHE_H
+#define NGX_MCP_CACHE_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "mcp_principal.h"
+#include "ngx_mcp_zone.h"
+
+
+typedef struct ngx_mcp_cache_s  ngx_mcp_cache_t;
+
+/* The generation of the issuer's current key set (issuer: the index in the
+ * principal); 0: there is none, its tokens are not taken from the zone. */
+typedef uint64_t (*ngx_mcp_cache_generation_pt)(void *data,
+    ngx_uint_t issuer);
+
+
+typedef struct {
+    mcp_principal_t     *principal;     /* NULL: refused */
+    const char          *reason;        /* static, when refused */
+    time_t               expires;       /* s */
+
+    /* private */
+    ngx_uint_t           refs;
+    ngx_queue_t          lru;
+    ngx_rbtree_node_t    node;
+    u_char               key[NGX_MCP_DIGEST];
+    unsigned             linked:1;
+} ngx_mcp_cache_entry_t;
+
+
+/* Per worker.  max: entries; fingerprint: 32 bytes over what verification
+ * depends on.  NULL: out of memory (logged). */
+ngx_mcp_cache_t *ngx_mcp_cache_create(ngx_mcp_zone_t *zone, ngx_uint_t max,
+    u_char *fingerprint, ngx_log_t *log);
+
+/* How to ask for generations (ngx_mcp_keys_init_worker() does it); before, what
+ * is in the zone is not taken. */
+void ngx_mcp_cache_generations(ngx_mcp_cache_t *cache,
+    ngx_mcp_cache_generation_pt handler, void *data);
+
+/* Entries that are still held live until their last release. */
+void ngx_mcp_cache_destroy(ngx_mcp_cache_t *cache);
+
+/* The key of a token. */
+void ngx_mcp_cache_key(ngx_mcp_cache_t *cache, ngx_str_t *token, u_char *key);
+
+/* The entry with a reference taken, from this worker or the zone; NULL: not
+ * known.  Expired entries are never given. */
+ngx_mcp_cache_entry_t *ngx_mcp_cache_get(ngx_mcp_cache_t *cache, u_char *key,
+    time_t now);
+
+/* Keeps a verified principal (copied) in both levels until expires; returns
+ * the entry with a reference taken, or NULL: out of memory.  generation: of the
+ * key set that verified it. */
+ngx_mcp_cache_entry_t *ngx_mcp_cache_put(ngx_mcp_cache_t *cache, u_char *key,
+    const mcp_principal_t *principal, uint64_t generation, time_t expires);
+
+/* Keeps a refusal in this worker until expires, 10 s at most. */
+void ngx_mcp_cache_refuse(ngx_mcp_cache_t *cache, u_char *key,
+    const char *reason, time_t expires);
+
+/* Drops all of this worker's entries (a key set was replaced). */
+void ngx_mcp_cache_flush(ngx_mcp_cache_t *cache);
+
+/* Gives a reference back.  May free the entry. */
+void ngx_mcp_cache_release(ngx_mcp_cache_entry_t *entry);
+
+
+#endif /* NGX_MCP_CACHE_H */
