@@ -1,0 +1,1180 @@
+/*
+ * The access phase: who is calling, what is asked for, may it be done.
+ *
+ * One state machine, ngx_mcp_access_step(), over ctx->state; every state either
+ * goes on to the next, answers the request itself (NGX_DONE), or waits.  There
+ * are two waits: for the body, which nginx's body reader ends, and for keys,
+ * which ngx_mcp_access_wake() ends.  Nothing else resumes the request.
+ *
+ * The handler is entered again by the phase engine after each wait, by spurious
+ * write events, and after internal redirects: an authorised request is not
+ * authorised twice, and never for another server than the one it entered.
+ *
+ * What is authorised is read from the body that will be forwarded.  Headers are
+ * only ever compared with it.
+ */
+
+#include "ngx_mcp_module.h"
+#include "ngx_mcp_keys.h"
+#include "ngx_mcp_reply.h"
+
+
+/* a refusal is remembered this long, in this worker only */
+#define NGX_MCP_REFUSED_TIME   5
+/* a verified token at most this long, whatever its exp */
+#define NGX_MCP_VERIFIED_TIME  300
+/* bytes read at once of a body in a temporary file */
+#define NGX_MCP_FILE_CHUNK     32768
+
+
+static ngx_int_t ngx_mcp_access_step(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_start(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_read_headers(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_str_t *ngx_mcp_header_slot(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_table_elt_t *h);
+static ngx_int_t ngx_mcp_check_origin(ngx_mcp_ctx_t *ctx);
+static ngx_uint_t ngx_mcp_has_query_token(ngx_str_t *args);
+static ngx_int_t ngx_mcp_check_media_type(ngx_str_t *type);
+static ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_token(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_keys(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_verified(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_refuse(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, const char *reason);
+static ngx_int_t ngx_mcp_access_wait(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static void ngx_mcp_access_wake(void *data);
+static ngx_int_t ngx_mcp_access_caller(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_body(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static void ngx_mcp_body_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_mcp_access_message(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_body_each(ngx_http_request_t *r,
+    ngx_int_t (*each)(ngx_mcp_ctx_t *ctx, u_char *p, size_t len, off_t at),
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_body_scan(ngx_mcp_ctx_t *ctx, u_char *p, size_t len,
+    off_t at);
+static ngx_int_t ngx_mcp_body_digest(ngx_mcp_ctx_t *ctx, u_char *p,
+    size_t len, off_t at);
+static ngx_int_t ngx_mcp_access_decide(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx,
+    mcp_decision_t *d);
+static ngx_int_t ngx_mcp_access_allow(ngx_mcp_ctx_t *ctx, const char *ev);
+
+
+ngx_int_t
+ngx_mcp_access_handler(ngx_http_request_t *r)
+{
+    uint64_t             start;
+    ngx_int_t            rc;
+    ngx_mcp_ctx_t       *ctx;
+    ngx_mcp_loc_conf_t  *mlcf;
+
+    mlcf = ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
+
+    if (mlcf->server == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_mcp_get_ctx(r);
+
+    if (ctx == NULL) {
+        ctx = ngx_mcp_create_ctx(r);
+        if (ctx == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+    } else if (ctx->server == NULL) {
+
+        /* came from an unprotected location with a context of its error */
+
+        ctx->conf = mlcf;
+        ctx->server = mlcf->server;
+    }
+
+    if (ctx->server != mlcf->server) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "mcp_auth: internal redirect from server \"%V\" to "
+                      "\"%V\" refused", &ctx->server->name,
+                      &mlcf->server->name);
+
+        ctx->state = NGX_MCP_REFUSED;
+        ctx->decision = "deny";
+        ctx->reason = "redirect_between_servers";
+
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    if (ctx->state == NGX_MCP_DONE) {
+        return NGX_OK;
+    }
+
+    if (ctx->state == NGX_MCP_REFUSED) {
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    if (ctx->waiting) {
+        return NGX_AGAIN;
+    }
+
+    start = ngx_mcp_now_us();
+
+    rc = ngx_mcp_access_step(r, ctx);
+
+    if (rc == NGX_OK || rc == NGX_AGAIN) {
+        ctx->auth += ngx_mcp_now_us() - start;
+    }
+
+    /* after NGX_DONE neither r nor ctx may be touched */
+
+    return rc;
+}
+
+
+/*
+ * NGX_OK authorised; NGX_AGAIN waits for keys; NGX_DONE answered, or the body
+ * reader has the request; an error or a status for the phase engine otherwise.
+ */
+static ngx_int_t
+ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    for ( ;; ) {
+
+        switch (ctx->state) {
+
+        case NGX_MCP_START:
+            rc = ngx_mcp_access_start(r, ctx);
+            break;
+
+        case NGX_MCP_TOKEN:
+            rc = ngx_mcp_access_token(r, ctx);
+            break;
+
+        case NGX_MCP_KEYS:
+            rc = ngx_mcp_access_keys(r, ctx);
+            break;
+
+        case NGX_MCP_CALLER:
+            rc = ngx_mcp_access_caller(r, ctx);
+            break;
+
+        case NGX_MCP_BODY:
+            rc = ngx_mcp_access_body(r, ctx);
+            break;
+
+        case NGX_MCP_DECIDE:
+            rc = ngx_mcp_access_decide(r, ctx);
+            break;
+
+        default: /* NGX_MCP_DONE */
+            return NGX_OK;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+}
+
+
+/* Headers, origin, and what needs no token to be wrong. */
+static ngx_int_t
+ngx_mcp_access_start(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    if (ngx_mcp_read_headers(r, ctx) != NGX_OK) {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32600,
+                                   "Duplicate header", "duplicate_header");
+    }
+
+    if (ngx_mcp_check_origin(ctx) != NGX_OK) {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_FORBIDDEN, 403,
+                                   "Origin not allowed", "origin");
+    }
+
+    if (r->args.len && ngx_mcp_has_query_token(&r->args)) {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32600,
+                                   "Access token in the query",
+                                   "query_token");
+    }
+
+    if (r->headers_in.authorization == NULL) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 0, "no_token");
+    }
+
+    if (ngx_mcp_bearer(r, ctx) != NGX_OK) {
+        return ngx_mcp_reply_unauthorized(r, ctx, ctx->token.len ? 1 : 0,
+                                          "bad_authorization");
+    }
+
+    if (ctx->token.len > ctx->conf->max_token) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "token_too_long");
+    }
+
+    ctx->state = NGX_MCP_TOKEN;
+
+    return NGX_OK;
+}
+
+
+/*
+ * One pass over the request's headers.  NGX_DECLINED: one of ours is there
+ * twice, and what reads the other one would be told something else.
+ */
+static ngx_int_t
+ngx_mcp_read_headers(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_str_t        *to;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    part = &r->headers_in.headers.part;
+    header = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NGX_OK;
+            }
+
+            part = part->next;
+            header = part->elts;
+            i = 0;
+        }
+
+        to = ngx_mcp_header_slot(r, ctx, &header[i]);
+
+        if (to == NULL) {
+            continue;
+        }
+
+        if (to->data) {
+            return NGX_DECLINED;
+        }
+
+        *to = header[i].value;
+    }
+}
+
+
+static ngx_str_t *
+ngx_mcp_header_slot(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_table_elt_t *h)
+{
+#define ngx_mcp_is(h, s)                                                      \
+    ((h)->key.len == sizeof(s) - 1                                            \
+     && ngx_memcmp((h)->lowcase_key, s, sizeof(s) - 1) == 0)
+
+    switch (h->lowcase_key[0]) {
+
+    case 'm':
+        if (ngx_mcp_is(h, "mcp-method")) {
+            return (ngx_str_t *) &ctx->mirror.method;
+        }
+
+        if (ngx_mcp_is(h, "mcp-name")) {
+            return (ngx_str_t *) &ctx->mirror.name;
+        }
+
+        if (ngx_mcp_is(h, "mcp-protocol-version")) {
+            return (ngx_str_t *) &ctx->mirror.protocol_version;
+        }
+
+        if (ngx_mcp_is(h, "mcp-session-id")) {
+            return &ctx->session;
+        }
+
+        return NULL;
+
+    case 'o':
+        return ngx_mcp_is(h, "origin") ? &ctx->origin : NULL;
+
+    case 't':
+        return ngx_mcp_is(h, "traceparent") ? &ctx->traceparent : NULL;
+
+    case 'c':
+        if (ngx_mcp_is(h, "content-type")) {
+            return &ctx->content_type;
+        }
+
+        return ngx_mcp_is(h, "content-encoding") ? &ctx->content_encoding
+                                                 : NULL;
+
+    case 'a':
+        return ngx_mcp_is(h, "authorization") ? &ctx->token : NULL;
+
+    default:
+        return NULL;
+    }
+}
+
+
+/* Requests without an Origin do not come from a browser's page. */
+static ngx_int_t
+ngx_mcp_check_origin(ngx_mcp_ctx_t *ctx)
+{
+    ngx_str_t   *origin;
+    ngx_uint_t   i;
+
+    if (ctx->origin.data == NULL) {
+        return NGX_OK;
+    }
+
+    if (mcp_str_caseeq(ctx->origin.data, ctx->origin.len,
+                       ctx->server->origin.data, ctx->server->origin.len))
+    {
+        return NGX_OK;
+    }
+
+    origin = ctx->server->origins.elts;
+
+    for (i = 0; i < ctx->server->origins.nelts; i++) {
+        if (mcp_str_caseeq(ctx->origin.data, ctx->origin.len, origin[i].data,
+                           origin[i].len))
+        {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* access_token=... in the query (forbidden by MCP; it would be forwarded). */
+static ngx_uint_t
+ngx_mcp_has_query_token(ngx_str_t *args)
+{
+    u_char  *p, *last;
+
+    static const char  name[] = "access_token=";
+
+    p = args->data;
+    last = p + args->len;
+
+    while (p < last) {
+
+        if ((size_t) (last - p) >= sizeof(name) - 1
+            && ngx_strncasecmp(p, (u_char *) name, sizeof(name) - 1) == 0)
+        {
+            return 1;
+        }
+
+        p = ngx_strlchr(p, last, '&');
+        if (p == NULL) {
+            break;
+        }
+
+        p++;
+    }
+
+    return 0;
+}
+
+
+/* application/json, with parameters; a charset must be utf-8 */
+static ngx_int_t
+ngx_mcp_check_media_type(ngx_str_t *type)
+{
+    u_char  *p, *last;
+
+    static const char  json[] = "application/json";
+
+    if (type->len < sizeof(json) - 1
+        || ngx_strncasecmp(type->data, (u_char *) json, sizeof(json) - 1)
+           != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    p = type->data + sizeof(json) - 1;
+    last = type->data + type->len;
+
+    while (p < last && (*p == ' ' || *p == '\t')) {
+        p++;
+    }
+
+    if (p == last) {
+        return NGX_OK;
+    }
+
+    if (*p != ';') {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_strlcasestrn(p, last, (u_char *) "charset=",
+                         sizeof("charset=") - 2);
+    if (p == NULL) {
+        return NGX_OK;
+    }
+
+    p += sizeof("charset=") - 1;
+
+    if (p < last && *p == '"') {
+        p++;
+    }
+
+    if (last - p < 5 || ngx_strncasecmp(p, (u_char *) "utf-8", 5) != 0) {
+        return NGX_DECLINED;
+    }
+
+    p += 5;
+
+    return (p == last || *p == '"' || *p == ' ' || *p == ';') ? NGX_OK
+                                                              : NGX_DECLINED;
+}
+
+
+/* RFC 6750 2.1: "Bearer" 1*SP token68; the scheme in any case */
+static ngx_int_t
+ngx_mcp_bearer(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    u_char     *p, *last;
+    ngx_str_t  *value;
+
+    value = &r->headers_in.authorization->value;
+    ngx_str_null(&ctx->token);
+
+    if (value->len < sizeof("Bearer x") - 1
+        || ngx_strncasecmp(value->data, (u_char *) "Bearer ",
+                           sizeof("Bearer ") - 1) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    p = value->data + sizeof("Bearer ") - 1;
+    last = value->data + value->len;
+
+    while (p < last && *p == ' ') {
+        p++;
+    }
+
+    ctx->token.data = p;
+    ctx->token.len = last - p;
+
+    for ( /* void */ ; p < last; p++) {
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
+              || (*p >= '0' && *p <= '9') || *p == '-' || *p == '.'
+              || *p == '_' || *p == '~' || *p == '+' || *p == '/'
+              || *p == '='))
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    return ctx->token.len ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* The two levels of cache; else the token is parsed and its issuer found. */
+static ngx_int_t
+ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_uint_t            i;
+    const char           *reason;
+    const mcp_str_t      *iss;
+    ngx_mcp_server_t     *sv;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    ngx_mcp_cache_key(mmcf->cache, &ctx->token, ctx->key);
+
+    ctx->entry = ngx_mcp_cache_get(mmcf->cache, ctx->key, ngx_time());
+
+    if (ctx->entry) {
+        if (ctx->entry->principal == NULL) {
+            return ngx_mcp_reply_unauthorized(r, ctx, 1, ctx->entry->reason);
+        }
+
+        ctx->principal = ctx->entry->principal;
+        ctx->state = NGX_MCP_CALLER;
+
+        return NGX_OK;
+    }
+
+    ctx->jwt = mcp_jwt_parse((mcp_str_t *) &ctx->token, ctx->conf->max_token,
+                             &reason);
+    if (ctx->jwt == NULL) {
+        return ngx_mcp_access_refuse(r, ctx, reason);
+    }
+
+    iss = mcp_jwt_iss(ctx->jwt);
+    sv = ctx->server;
+
+    for (i = 0; i < sv->nissuers; i++) {
+        if (mcp_str_eq(iss, &sv->issuers[i]->jwt.issuer)) {
+            ctx->issuer = sv->issuers[i];
+            ctx->state = NGX_MCP_KEYS;
+
+            return NGX_OK;
+        }
+    }
+
+    /* not cached: another server of this gateway may know the issuer */
+
+    mcp_jwt_free(ctx->jwt);
+    ctx->jwt = NULL;
+
+    return ngx_mcp_reply_unauthorized(r, ctx, 1, "unknown_issuer");
+}
+
+
+/* Remembers that this token is bad, and says so. */
+static ngx_int_t
+ngx_mcp_access_refuse(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    const char *reason)
+{
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    ngx_mcp_cache_refuse(mmcf->cache, ctx->key, reason,
+                         ngx_time() + NGX_MCP_REFUSED_TIME);
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "mcp_auth: token refused: %s", reason);
+
+    if (ctx->jwt) {
+        mcp_jwt_free(ctx->jwt);
+        ctx->jwt = NULL;
+    }
+
+    return ngx_mcp_reply_unauthorized(r, ctx, 1, reason);
+}
+
+
+/* Signature; waits while there are no keys, or perhaps newer ones. */
+static ngx_int_t
+ngx_mcp_access_keys(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    int             rc;
+    time_t          retry;
+    ngx_int_t       krc;
+    const char     *reason;
+    mcp_jwk_set_t  *set;
+
+    ctx->waiter.wake = ngx_mcp_access_wake;
+    ctx->waiter.data = ctx;
+
+    retry = 1;
+
+    krc = ngx_mcp_keys_get(ctx->issuer, &ctx->waiter, &set, &ctx->generation,
+                           &retry);
+
+    if (krc == NGX_AGAIN) {
+        return ngx_mcp_access_wait(r, ctx);
+    }
+
+    if (krc != NGX_OK) {
+        return ngx_mcp_reply_unavailable(r, ctx, retry, "no_keys");
+    }
+
+    reason = NULL;
+
+    rc = mcp_jwt_verify(ctx->jwt, &ctx->issuer->jwt, set, &reason);
+
+    if (rc == MCP_OK) {
+        return ngx_mcp_access_verified(r, ctx);
+    }
+
+    if (rc == MCP_ERROR) {
+        return ngx_mcp_access_refuse(r, ctx, reason);
+    }
+
+    /* no key fits: a newer set may have it; twice is enough */
+
+    if (ctx->key_tries++ < 2) {
+        krc = ngx_mcp_keys_unknown_kid(ctx->issuer, ctx->generation,
+                                       &ctx->waiter);
+
+        if (krc == NGX_OK) {
+            return NGX_OK;
+        }
+
+        if (krc == NGX_AGAIN) {
+            return ngx_mcp_access_wait(r, ctx);
+        }
+    }
+
+    /* not remembered: the next set may have the key */
+
+    mcp_jwt_free(ctx->jwt);
+    ctx->jwt = NULL;
+
+    return ngx_mcp_reply_unauthorized(r, ctx, 1, "unknown_kid");
+}
+
+
+static ngx_int_t
+ngx_mcp_access_verified(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    time_t                expires, now;
+    mcp_mem_t             mem;
+    const char           *reason;
+    mcp_principal_t      *principal;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    now = ngx_time();
+    mem = ngx_mcp_mem(r->pool);
+
+    principal = mcp_jwt_claims(ctx->jwt, &ctx->issuer->jwt, now, &mem,
+                               &reason);
+    if (principal == NULL) {
+        return ngx_mcp_access_refuse(r, ctx, reason);
+    }
+
+    mcp_jwt_free(ctx->jwt);
+    ctx->jwt = NULL;
+
+    expires = ngx_min(now + NGX_MCP_VERIFIED_TIME,
+                      (time_t) principal->exp + ctx->issuer->jwt.leeway);
+
+    ctx->entry = ngx_mcp_cache_put(mmcf->cache, ctx->key, principal,
+                                   ctx->generation, expires);
+
+    ctx->principal = ctx->entry ? ctx->entry->principal : principal;
+    ctx->state = NGX_MCP_CALLER;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Lets go of the request until the keys call.  Meanwhile a client that goes is
+ * noticed, as in ngx_http_limit_req_module.
+ */
+static ngx_int_t
+ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ngx_mcp_keys_cancel(&ctx->waiter);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->waiting = 1;
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_mcp_access_wake(void *data)
+{
+    ngx_mcp_ctx_t *ctx = data;
+
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ctx->waiting = 0;
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* The request goes or is done: nobody may call it, its token tree is freed. */
+void
+ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx)
+{
+    if (ctx->waiting) {
+        ngx_mcp_keys_cancel(&ctx->waiter);
+        ctx->waiting = 0;
+    }
+
+    if (ctx->jwt) {
+        mcp_jwt_free(ctx->jwt);
+        ctx->jwt = NULL;
+    }
+}
+
+
+/*
+ * What a cached verification does not answer: is the issuer one of this
+ * server's, the token for this server, still in time.  Revocation is checked
+ * here, always after the cache.
+ */
+static ngx_int_t
+ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_uint_t         i, n;
+    mcp_str_t         *audiences;
+    mcp_principal_t   *p;
+    ngx_mcp_issuer_t  *is;
+    ngx_mcp_server_t  *sv;
+
+    p = ctx->principal;
+    sv = ctx->server;
+
+    /* the token is not needed any more; nobody shall find it here */
+
+    ngx_str_null(&ctx->token);
+
+    is = NULL;
+
+    for (i = 0; i < sv->nissuers; i++) {
+        if (sv->issuers[i]->jwt.index == p->issuer) {
+            is = sv->issuers[i];
+        }
+    }
+
+    if (is == NULL) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "unknown_issuer");
+    }
+
+    if (ngx_time() >= p->exp + is->jwt.leeway) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "expired");
+    }
+
+    if (is->naudiences) {
+        audiences = (mcp_str_t *) is->audiences;
+        n = is->naudiences;
+
+    } else {
+        audiences = (mcp_str_t *) &sv->resource;
+        n = 1;
+    }
+
+    if (!mcp_principal_audience(p, audiences, n)) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "audience");
+    }
+
+    if (r->method == NGX_HTTP_POST) {
+        ctx->state = NGX_MCP_BODY;
+        return NGX_OK;
+    }
+
+    if (r->method != NGX_HTTP_GET && r->method != NGX_HTTP_DELETE) {
+        return ngx_mcp_reply_method(r, ctx);
+    }
+
+    if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32600,
+                                   "Body on GET or DELETE", "unwanted_body");
+    }
+
+    ctx->state = NGX_MCP_DECIDE;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_access_body(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->body_read) {
+        return ngx_mcp_access_message(r, ctx);
+    }
+
+    if (ctx->content_encoding.data
+        && !mcp_str_caseeq(ctx->content_encoding.data,
+                           ctx->content_encoding.len, "identity", 8))
+    {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                   -32600, "Content-Encoding not supported",
+                                   "content_encoding");
+    }
+
+    if (ctx->content_type.data == NULL
+        || ngx_mcp_check_media_type(&ctx->content_type) != NGX_OK)
+    {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                   -32600,
+                                   "Content-Type must be application/json",
+                                   "content_type");
+    }
+
+    if (r->headers_in.content_length_n > (off_t) ctx->conf->max_body) {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                   -32600, "Request too large",
+                                   "body_too_large");
+    }
+
+    rc = ngx_http_read_client_request_body(r, ngx_mcp_body_handler);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return rc;
+    }
+
+    /* the body reader has the request now, or has ended it already */
+
+    ngx_http_finalize_request(r, NGX_DONE);
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_mcp_body_handler(ngx_http_request_t *r)
+{
+    ngx_mcp_ctx_t  *ctx;
+
+    ctx = ngx_mcp_get_ctx(r);
+
+    ctx->body_read = 1;
+
+    /* it is wanted again after an internal redirect */
+
+    r->preserve_body = 1;
+
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+}
+
+
+/* Body -> message, in nginx's own buffers, wherever they are. */
+static ngx_int_t
+ngx_mcp_access_message(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    mcp_mem_t      *mem;
+    ngx_int_t       rc;
+    mcp_message_t  *m;
+
+    mem = ngx_palloc(r->pool, sizeof(mcp_mem_t));
+    m = ngx_palloc(r->pool, sizeof(mcp_message_t));
+
+    if (mem == NULL || m == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *mem = ngx_mcp_mem(r->pool);
+
+    if (mcp_message_init(m, &ctx->conf->message, mem) != MCP_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->message = m;
+
+    rc = ngx_mcp_body_each(r, ngx_mcp_body_scan, ctx);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_OK) {
+        rc = mcp_message_feed(m, NULL, 0, 1) == MCP_OK ? NGX_OK : NGX_DECLINED;
+    }
+
+    if (rc == NGX_OK && m->size > ctx->conf->max_body) {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                   -32600, "Request too large",
+                                   "body_too_large");
+    }
+
+    if (rc != NGX_OK || mcp_message_check(m, &ctx->mirror) != MCP_OK) {
+        return ngx_mcp_reply_fault(r, ctx, &m->fault);
+    }
+
+    if (m->args_end > m->args_start) {
+        if (ngx_mcp_body_each(r, ngx_mcp_body_digest, ctx) == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    ctx->state = NGX_MCP_DECIDE;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Calls each with the pieces of the body and their offsets.  NGX_OK at the
+ * end; NGX_DECLINED: each wants no more; NGX_ERROR: a read failed, or was
+ * short.
+ */
+static ngx_int_t
+ngx_mcp_body_each(ngx_http_request_t *r,
+    ngx_int_t (*each)(ngx_mcp_ctx_t *ctx, u_char *p, size_t len, off_t at),
+    ngx_mcp_ctx_t *ctx)
+{
+    off_t         at, pos;
+    u_char       *chunk;
+    size_t        size;
+    ssize_t       n;
+    ngx_buf_t    *b;
+    ngx_int_t     rc;
+    ngx_chain_t  *cl;
+
+    if (r->request_body == NULL) {
+        return NGX_OK;
+    }
+
+    at = 0;
+    chunk = NULL;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+            if (b->last == b->pos) {
+                continue;
+            }
+
+            rc = each(ctx, b->pos, b->last - b->pos, at);
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+            at += b->last - b->pos;
+            continue;
+        }
+
+        if (!b->in_file) {
+            continue;
+        }
+
+        if (chunk == NULL) {
+            chunk = ngx_pnalloc(r->pool, NGX_MCP_FILE_CHUNK);
+            if (chunk == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        for (pos = b->file_pos; pos < b->file_last; pos += n) {
+            size = ngx_min(b->file_last - pos, NGX_MCP_FILE_CHUNK);
+
+            n = ngx_read_file(b->file, chunk, size, pos);
+
+            if (n == NGX_ERROR || n == 0) {
+                ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                              "mcp_auth: cannot read the request body back");
+                return NGX_ERROR;
+            }
+
+            rc = each(ctx, chunk, n, at);
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+            at += n;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_body_scan(ngx_mcp_ctx_t *ctx, u_char *p, size_t len, off_t at)
+{
+    return mcp_message_feed(ctx->message, p, len, 0) == MCP_AGAIN
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* The keyed digest of params.arguments, byte for byte as they were sent. */
+static ngx_int_t
+ngx_mcp_body_digest(ngx_mcp_ctx_t *ctx, u_char *p, size_t len, off_t at)
+{
+    uint64_t              start, end;
+    mcp_message_t        *m;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    m = ctx->message;
+
+    mmcf = ngx_http_get_module_main_conf(ctx->request,
+                                         ngx_http_mcp_auth_module);
+
+    if (at + len <= m->args_start) {
+        return NGX_OK;
+    }
+
+    start = ngx_max(m->args_start, (uint64_t) at);
+    end = ngx_min(m->args_end, (uint64_t) at + len);
+
+    if (start == m->args_start) {
+        mcp_digest_init(&ctx->digest, &mmcf->digest);
+    }
+
+    mcp_digest_update(&ctx->digest, p + (start - at), end - start);
+
+    if (end < m->args_end) {
+        return NGX_OK;
+    }
+
+    mcp_digest_final(&ctx->digest, &mmcf->digest, ctx->params_digest);
+    ctx->has_params_digest = 1;
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_int_t        rc;
+    mcp_target_e     kind;
+    mcp_message_t   *m;
+    mcp_decision_t   d;
+    u_char           scope[1024];
+
+    static mcp_str_t  none = { 0, NULL };
+
+    m = ctx->message;
+    kind = MCP_TARGET_NONE;
+    rc = NGX_OK;
+
+    ngx_memzero(&d, sizeof(mcp_decision_t));
+    d.reason = "allow";
+
+    if (m) {
+        rc = ngx_mcp_decide_message(ctx, &d);
+
+        if (rc == NGX_OK) {
+            kind = m->target_kind;
+        }
+
+        if (m->method_class == MCP_METHOD_DISCOVER
+            && m->kind == MCP_REQUEST)
+        {
+            return ngx_mcp_access_allow(ctx, "session");
+        }
+    }
+
+    ctx->rule = d.rule;
+    ctx->reason = d.reason;
+
+    if (mcp_policy_scopes(ctx->server->policy, &ctx->principal->scopes, kind,
+                          m ? &m->target : &none, &d, scope, sizeof(scope))
+        != MCP_OK)
+    {
+        ctx->rule = d.rule;
+        return ngx_mcp_reply_scope(r, ctx, &d.scope);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_mcp_reply_denied(r, ctx);
+    }
+
+    if (m == NULL) {
+        return ngx_mcp_access_allow(ctx, r->method == NGX_HTTP_GET
+                                         ? "stream" : "session");
+    }
+
+    switch (m->method_class) {
+
+    case MCP_METHOD_LIST:
+        return ngx_mcp_access_allow(ctx, "list");
+
+    case MCP_METHOD_LISTEN:
+        return ngx_mcp_access_allow(ctx, "stream");
+
+    case MCP_METHOD_FREE:
+        return ngx_mcp_access_allow(ctx, "session");
+
+    default:
+        return ngx_mcp_access_allow(ctx, m->kind == MCP_RESPONSE ? "session"
+                                                                 : "call");
+    }
+}
+
+
+/* NGX_OK or NGX_DECLINED, with d->reason and d->rule. */
+static ngx_int_t
+ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
+{
+    ngx_uint_t           i;
+    mcp_message_t       *m;
+    const mcp_policy_t  *policy;
+    const mcp_roles_t   *roles;
+
+    m = ctx->message;
+    policy = ctx->server->policy;
+    roles = &ctx->principal->roles;
+
+    if (m->kind == MCP_RESPONSE) {
+        return NGX_OK;
+    }
+
+    /* a method in the other's form: a request's name without an id, or a
+     * notification's with one */
+
+    if (m->method_class != MCP_METHOD_UNKNOWN
+        && (m->kind == MCP_NOTIFICATION)
+           != (m->method.len > 14
+               && ngx_strncmp(m->method.data, "notifications/", 14) == 0))
+    {
+        d->reason = "message_form";
+        return NGX_DECLINED;
+    }
+
+    switch (m->method_class) {
+
+    case MCP_METHOD_TARGET:
+    case MCP_METHOD_UNKNOWN:
+        return mcp_policy_decide(policy, roles, m->target_kind, &m->target,
+                                 m->values, d) == MCP_OK
+               ? NGX_OK : NGX_DECLINED;
+
+    case MCP_METHOD_LISTEN:
+
+        if (m->task_ids) {
+            d->reason = "task_owner";
+            return NGX_DECLINED;
+        }
+
+        for (i = 0; i < m->nuris; i++) {
+            if (mcp_policy_decide(policy, roles, MCP_TARGET_RESOURCE,
+                                  &m->uris[i], NULL, d)
+                != MCP_OK)
+            {
+                return NGX_DECLINED;
+            }
+        }
+
+        return NGX_OK;
+
+    default:
+        return NGX_OK;
+    }
+}
+
+
+static ngx_int_t
+ngx_mcp_access_allow(ngx_mcp_ctx_t *ctx, const char *ev)
+{
+    ctx->ev = ev;
+    ctx->decision = "allow";
+
+    if (ctx->reason == NULL) {
+        ctx->reason = "allow";
+    }
+
+    ctx->state = NGX_MCP_DONE;
+
+    return NGX_OK;
+}

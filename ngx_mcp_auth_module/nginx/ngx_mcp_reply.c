@@ -1,0 +1,391 @@
+/*
+ * Sends what core/mcp_reply wrote: the gateway's own answers.
+ *
+ * Each sender finalizes the request and returns NGX_DONE; after that neither
+ * the request nor its context may be touched.  What was answered and why is in
+ * the context before, for the log phase.
+ */
+
+#include "ngx_mcp_reply.h"
+#include "ngx_mcp_compat.h"
+
+
+static ngx_int_t ngx_mcp_reply_send(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_uint_t status, ngx_str_t *body);
+static ngx_int_t ngx_mcp_reply_buf(ngx_http_request_t *r, mcp_buf_t *b,
+    size_t extra);
+static void ngx_mcp_reply_note(ngx_mcp_ctx_t *ctx, const char *decision,
+    const char *reason, ngx_int_t code);
+static mcp_str_t *ngx_mcp_reply_id(ngx_mcp_ctx_t *ctx);
+
+
+ngx_int_t
+ngx_mcp_reply_error(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_uint_t status, ngx_int_t code, const char *message,
+    const char *reason)
+{
+    ngx_str_t  body;
+
+    ngx_mcp_reply_note(ctx, status == NGX_HTTP_FORBIDDEN ? "deny" : "error",
+                       reason, code);
+
+    if (ngx_mcp_reply_body(r, ctx, code, message, &body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_mcp_reply_send(r, ctx, status, &body);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_unauthorized(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_uint_t invalid, const char *reason)
+{
+    ngx_str_t        *challenge, body;
+    ngx_table_elt_t  *h;
+
+    ngx_mcp_reply_note(ctx, "deny", reason, 401);
+    ctx->ev = "auth";
+
+    /* the token is refused: nothing of it shall stay in the context */
+    ngx_str_null(&ctx->token);
+
+    challenge = invalid ? &ctx->server->challenge_invalid
+                        : &ctx->server->challenge;
+
+    h = ngx_mcp_add_header(r, "WWW-Authenticate", challenge);
+
+    if (h == NULL
+        || ngx_mcp_reply_body(r, ctx, 401, "Unauthorized", &body) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->headers_out.www_authenticate = h;
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_UNAUTHORIZED, &body);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_scope(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    mcp_str_t *scope)
+{
+    size_t            size;
+    u_char           *p;
+    mcp_buf_t         b;
+    ngx_str_t         challenge, body;
+    ngx_table_elt_t  *h;
+
+    ngx_mcp_reply_note(ctx, "deny", "insufficient_scope", 403);
+
+    size = 256 + scope->len + ctx->server->metadata_url.len;
+
+    p = ngx_pnalloc(r->pool, size);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    mcp_buf_init(&b, p, size);
+    mcp_reply_challenge(&b, "insufficient_scope",
+                        (mcp_str_t *) &ctx->server->metadata_url, scope,
+                        "A larger scope is needed");
+
+    challenge.data = b.start;
+    challenge.len = b.pos - b.start;
+
+    h = ngx_mcp_add_header(r, "WWW-Authenticate", &challenge);
+
+    if (h == NULL
+        || ngx_mcp_reply_body(r, ctx, 403, "Insufficient scope", &body)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->headers_out.www_authenticate = h;
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_FORBIDDEN, &body);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_unavailable(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    time_t retry_after, const char *reason)
+{
+    ngx_str_t  value;
+
+    value.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
+    if (value.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "%T", ngx_max(retry_after, 1))
+                - value.data;
+
+    if (ngx_mcp_add_header(r, "Retry-After", &value) == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_mcp_reply_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, 503,
+                               "Temporarily unavailable", reason);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_method(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_str_t  allow;
+
+    ngx_str_set(&allow, "POST, GET, DELETE");
+
+    if (ngx_mcp_add_header(r, "Allow", &allow) == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_mcp_reply_error(r, ctx, NGX_HTTP_NOT_ALLOWED, -32600,
+                               "Method not allowed", "http_method");
+}
+
+
+ngx_int_t
+ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    int             code;
+    mcp_buf_t       b;
+    ngx_str_t       body;
+    ngx_uint_t      status;
+    mcp_message_t  *m;
+
+    m = ctx->message;
+
+    ctx->ev = "call";
+
+    if (m->kind == MCP_NOTIFICATION) {
+
+        /* nobody waits for an answer; it was taken and goes no further */
+
+        ctx->decision = "deny";
+        ngx_str_null(&body);
+
+        return ngx_mcp_reply_send(r, ctx, NGX_HTTP_ACCEPTED, &body);
+    }
+
+    if (ngx_mcp_reply_buf(r, &b, m->id.len + 6 * m->target.len) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    mcp_reply_unknown(&b, &m->id, m->target_kind, m->era, &m->target, &code);
+
+    body.data = b.start;
+    body.len = b.pos - b.start;
+
+    ngx_mcp_reply_note(ctx, "deny", ctx->reason, code);
+
+    /* an unknown method is 404 in the modern era (facts/mcp.md 2.1) */
+
+    status = (code == -32601 && m->era == MCP_ERA_MODERN)
+             ? NGX_HTTP_NOT_FOUND : NGX_HTTP_OK;
+
+    return ngx_mcp_reply_send(r, ctx, status, &body);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_fault(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    mcp_fault_t *fault)
+{
+    mcp_buf_t       b;
+    ngx_str_t       body;
+    mcp_message_t  *m;
+
+    m = ctx->message;
+
+    if (fault->code != -32022) {
+        return ngx_mcp_reply_error(r, ctx, fault->http, fault->code,
+                                   fault->message, fault->reason);
+    }
+
+    ngx_mcp_reply_note(ctx, "error", fault->reason, fault->code);
+
+    if (ngx_mcp_reply_buf(r, &b, m->id.len + 6 * m->version.len
+                                 + 6 * ctx->mirror.protocol_version.len)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    mcp_reply_version(&b, &m->id, m->claim ? &m->version
+                                           : &ctx->mirror.protocol_version);
+
+    body.data = b.start;
+    body.len = b.pos - b.start;
+
+    return ngx_mcp_reply_send(r, ctx, fault->http, &body);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_document(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_str_t *body)
+{
+    ctx->decision = "allow";
+    ctx->reason = "metadata";
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_OK, body);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_body(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_int_t code, const char *message, ngx_str_t *body)
+{
+    mcp_buf_t   b;
+    mcp_str_t  *id, text;
+
+    id = ngx_mcp_reply_id(ctx);
+
+    if (ngx_mcp_reply_buf(r, &b, id->len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    text.data = (u_char *) message;
+    text.len = ngx_strlen(message);
+
+    mcp_reply_error(&b, id, code, &text, NULL);
+
+    body->data = b.start;
+    body->len = b.pos - b.start;
+
+    return b.overflow ? NGX_ERROR : NGX_OK;
+}
+
+
+ngx_table_elt_t *
+ngx_mcp_add_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+    h->lowcase_key = NULL;
+    ngx_mcp_header_end(h);
+
+    return h;
+}
+
+
+static ngx_int_t
+ngx_mcp_reply_send(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *body)
+{
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_str_t     no_store;
+    ngx_chain_t   out;
+
+    ctx->local = 1;
+
+    if (ctx->state != NGX_MCP_DONE) {
+        ctx->state = NGX_MCP_REFUSED;
+    }
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_strcmp(ctx->ev, "metadata") != 0) {
+        ngx_str_set(&no_store, "no-store");
+
+        if (ngx_mcp_add_header(r, "Cache-Control", &no_store) == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = body->len;
+
+    if (body->len) {
+        ngx_str_set(&r->headers_out.content_type, "application/json");
+        r->headers_out.content_type_len = r->headers_out.content_type.len;
+        r->headers_out.content_type_lowcase = NULL;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        ngx_http_finalize_request(r, rc);
+        return NGX_DONE;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    if (body->len) {
+        b->pos = body->data;
+        b->last = body->data + body->len;
+        b->memory = 1;
+    }
+
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    ngx_http_finalize_request(r, ngx_http_output_filter(r, &out));
+
+    return NGX_DONE;
+}
+
+
+/* Room for a reply with an echo of `extra` bytes. */
+static ngx_int_t
+ngx_mcp_reply_buf(ngx_http_request_t *r, mcp_buf_t *b, size_t extra)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(r->pool, NGX_MCP_REPLY_SIZE + extra);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcp_buf_init(b, p, NGX_MCP_REPLY_SIZE + extra);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_mcp_reply_note(ngx_mcp_ctx_t *ctx, const char *decision,
+    const char *reason, ngx_int_t code)
+{
+    ctx->decision = decision;
+    ctx->reason = reason;
+    ctx->rpc_code = code;
+    ctx->has_rpc_code = 1;
+
+    if (ctx->ev == NULL) {
+        ctx->ev = "call";
+    }
+}
+
+
+static mcp_str_t *
+ngx_mcp_reply_id(ngx_mcp_ctx_t *ctx)
+{
+    static mcp_str_t  none = { 0, NULL };
+
+    return ctx->message ? &ctx->message->id : &none;
+}
