@@ -1,0 +1,593 @@
+/*
+ * The audit: exactly one record for each main request of a protected location.
+ *
+ * The log phase turns the context (or, for a request that nginx refused before
+ * any of our phases ran, the location's configuration) into one line of
+ * core/mcp_audit and appends it to the worker's buffer of that log.  The buffer
+ * is written at the end of the event loop's turn, or by `buffer=` and `flush=`
+ * when those are given: always whole lines, in one write() to a file opened
+ * with O_APPEND.  USR1 makes nginx write and reopen it.
+ *
+ * The file belongs to nginx's cycle, the buffer to this worker.
+ */
+
+#include "ngx_mcp_module.h"
+#include "mcp_audit.h"
+
+
+#define NGX_MCP_AUDIT_BUFFER  65536
+#define NGX_MCP_AUDIT_SILENCE  60               /* s between complaints */
+
+
+struct ngx_mcp_audit_log_s {
+    ngx_open_file_t         *file;              /* NULL: off */
+    size_t                   size;              /* buffer=; 0: each turn */
+    ngx_msec_t               flush;             /* flush= */
+
+    /* this worker's */
+    u_char                  *start;
+    u_char                  *pos;
+    u_char                  *end;
+    ngx_event_t              turn;              /* posted, or the timer */
+    ngx_mcp_counters_t      *counters;
+    time_t                   complained;
+};
+
+
+static ngx_mcp_audit_log_t *ngx_mcp_log_add(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf, ngx_str_t *path);
+static void ngx_mcp_log_flush_file(ngx_open_file_t *file, ngx_log_t *log);
+static void ngx_mcp_log_turn(ngx_event_t *ev);
+static void ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log);
+static void ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a,
+    ngx_log_t *log);
+static void ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    mcp_audit_t *a);
+static void ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    mcp_audit_t *a);
+static void ngx_mcp_log_upstream(ngx_http_request_t *r, mcp_audit_t *a);
+static void ngx_mcp_log_session(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
+    mcp_audit_t *a, u_char *buf);
+
+
+/* for locations whose audit is off */
+static ngx_mcp_audit_log_t  ngx_mcp_audit_off;
+
+
+/* mcp_audit off | PATH [buffer=SIZE] [flush=TIME] */
+char *
+ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_loc_conf_t *mlcf = conf;
+
+    ssize_t               size;
+    ngx_str_t            *value, s;
+    ngx_int_t             flush;
+    ngx_uint_t            i;
+    ngx_mcp_audit_log_t  *al;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    if (mlcf->audit != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        if (cf->args->nelts > 2) {
+            return "has parameters after \"off\"";
+        }
+
+        mlcf->audit = &ngx_mcp_audit_off;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value[1].data, "syslog:", 7) == 0) {
+        return "to syslog is not supported yet";
+    }
+
+    mmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_mcp_auth_module);
+
+    al = ngx_mcp_log_add(cf, mmcf, &value[1]);
+    if (al == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "buffer=", 7) == 0) {
+            s.data = value[i].data + 7;
+            s.len = value[i].len - 7;
+            size = ngx_parse_size(&s);
+
+            if (size < MCP_AUDIT_MAX || size > 16 * 1024 * 1024) {
+                return "has a \"buffer\" outside 8k to 16m";
+            }
+
+            al->size = size;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "flush=", 6) == 0) {
+            s.data = value[i].data + 6;
+            s.len = value[i].len - 6;
+            flush = ngx_parse_time(&s, 0);
+
+            if (flush < 1 || flush > 60000) {
+                return "has a \"flush\" outside 1ms to 60s";
+            }
+
+            al->flush = flush;
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\"",
+                           &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (al->flush && !al->size) {
+        return "has \"flush\" without \"buffer\"";
+    }
+
+    if (al->size && !al->flush) {
+        al->flush = 1000;
+    }
+
+    mlcf->audit = al;
+
+    return NGX_CONF_OK;
+}
+
+
+/* Where records go when nothing is said: beside nginx's access log. */
+ngx_mcp_audit_log_t *
+ngx_mcp_log_default(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
+{
+    u_char     *p;
+    ngx_str_t   path;
+
+    static const char  name[] = "mcp_audit.log";
+
+    path.data = ngx_pnalloc(cf->pool, sizeof(NGX_HTTP_LOG_PATH)
+                                      + sizeof(name));
+    if (path.data == NULL) {
+        return NULL;
+    }
+
+    p = ngx_cpymem(path.data, NGX_HTTP_LOG_PATH,
+                   sizeof(NGX_HTTP_LOG_PATH) - 1);
+
+    while (p > path.data && p[-1] != '/') {
+        p--;
+    }
+
+    p = ngx_cpymem(p, name, sizeof(name));
+    path.len = p - path.data - 1;
+
+    return ngx_mcp_log_add(cf, mmcf, &path);
+}
+
+
+/* One log for each path, however many locations write to it. */
+static ngx_mcp_audit_log_t *
+ngx_mcp_log_add(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf, ngx_str_t *path)
+{
+    ngx_uint_t             i;
+    ngx_open_file_t       *file;
+    ngx_mcp_audit_log_t  **alp, *al;
+
+    file = ngx_conf_open_file(cf->cycle, path);
+    if (file == NULL) {
+        return NULL;
+    }
+
+    alp = mmcf->logs.elts;
+
+    for (i = 0; i < mmcf->logs.nelts; i++) {
+        if (alp[i]->file == file) {
+            return alp[i];
+        }
+    }
+
+    if (file->flush) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "mcp_audit cannot share \"%V\" with a buffered "
+                           "access_log", path);
+        return NULL;
+    }
+
+    al = ngx_pcalloc(cf->pool, sizeof(ngx_mcp_audit_log_t));
+    alp = ngx_array_push(&mmcf->logs);
+
+    if (al == NULL || alp == NULL) {
+        return NULL;
+    }
+
+    *alp = al;
+
+    al->file = file;
+
+    file->flush = ngx_mcp_log_flush_file;
+    file->data = al;
+
+    return al;
+}
+
+
+ngx_int_t
+ngx_mcp_log_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
+{
+    size_t                 size;
+    ngx_uint_t             i;
+    ngx_mcp_audit_log_t  **alp, *al;
+
+    alp = mmcf->logs.elts;
+
+    for (i = 0; i < mmcf->logs.nelts; i++) {
+        al = alp[i];
+
+        size = ngx_max(al->size, NGX_MCP_AUDIT_BUFFER);
+
+        al->start = ngx_pnalloc(cycle->pool, size);
+        if (al->start == NULL) {
+            return NGX_ERROR;
+        }
+
+        al->pos = al->start;
+        al->end = al->start + size;
+        al->counters = ngx_mcp_zone_counters(mmcf->zone);
+
+        al->turn.handler = ngx_mcp_log_turn;
+        al->turn.data = al;
+        al->turn.log = cycle->log;
+        al->turn.cancelable = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_mcp_log_exit_worker(ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_uint_t             i;
+    ngx_mcp_audit_log_t  **alp;
+
+    alp = mmcf->logs.elts;
+
+    for (i = 0; i < mmcf->logs.nelts; i++) {
+        if (alp[i]->start) {
+            ngx_mcp_log_write(alp[i], ngx_cycle->log);
+        }
+    }
+}
+
+
+static void
+ngx_mcp_log_flush_file(ngx_open_file_t *file, ngx_log_t *log)
+{
+    ngx_mcp_audit_log_t *al = file->data;
+
+    if (al->start) {
+        ngx_mcp_log_write(al, log);
+    }
+}
+
+
+static void
+ngx_mcp_log_turn(ngx_event_t *ev)
+{
+    ngx_mcp_log_write(ev->data, ev->log);
+}
+
+
+/* All lines that are waiting, in one write. */
+static void
+ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
+{
+    u_char      *p;
+    size_t       len;
+    ssize_t      n;
+    ngx_err_t    err;
+    ngx_uint_t   lines;
+
+    if (al->turn.timer_set) {
+        ngx_del_timer(&al->turn);
+    }
+
+    len = al->pos - al->start;
+
+    if (len == 0) {
+        return;
+    }
+
+    lines = 0;
+
+    for (p = al->start; p < al->pos; p++) {
+        p = ngx_strlchr(p, al->pos, LF);
+        lines++;
+    }
+
+    n = ngx_write_fd(al->file->fd, al->start, len);
+    err = (n == -1) ? ngx_errno : 0;
+
+    al->pos = al->start;
+
+    if (n == (ssize_t) len) {
+        (void) ngx_atomic_fetch_add(&al->counters->audit_written, lines);
+        return;
+    }
+
+    (void) ngx_atomic_fetch_add(&al->counters->audit_failed, lines);
+
+    if (ngx_time() - al->complained >= NGX_MCP_AUDIT_SILENCE) {
+        al->complained = ngx_time();
+
+        ngx_log_error(NGX_LOG_ERR, log, err,
+                      "mcp_audit: %ui records for \"%V\" were not written "
+                      "(%z of %uz bytes)", lines, &al->file->name, n, len);
+    }
+}
+
+
+ngx_int_t
+ngx_mcp_log_handler(ngx_http_request_t *r)
+{
+    u_char                session[MCP_DIGEST_HEX];
+    mcp_audit_t           a;
+    ngx_mcp_ctx_t        *ctx;
+    ngx_mcp_loc_conf_t   *mlcf;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    if (r != r->main) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_mcp_get_ctx(r);
+    mlcf = ctx ? ctx->conf
+               : ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
+
+    if (ctx ? (ctx->server == NULL || ctx->logged) : (mlcf->server == NULL)) {
+        return NGX_OK;
+    }
+
+    if (mlcf->audit == NGX_CONF_UNSET_PTR || mlcf->audit->file == NULL) {
+        return NGX_OK;
+    }
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    ngx_memzero(&a, sizeof(mcp_audit_t));
+
+    a.seq = ngx_atomic_fetch_add(&ngx_mcp_zone_counters(mmcf->zone)->audit_seq,
+                                 1) + 1;
+    a.node.data = ngx_cycle->hostname.data;
+    a.node.len = ngx_cycle->hostname.len;
+    a.worker = ngx_worker;
+    a.upstream_us = -1;
+    a.auth_us = -1;
+    a.credential_us = -1;
+    a.http_method = "";
+
+    if (ctx) {
+        ctx->logged = 1;
+        ngx_mcp_log_session(mmcf, ctx, &a, session);
+        ngx_mcp_log_request(r, ctx, &a);
+
+    } else {
+        a.server = *(mcp_str_t *) &mlcf->server->name;
+        a.ev = "call";
+        a.decision = "error";
+        a.reason = "nginx";
+    }
+
+    ngx_mcp_log_outcome(r, ctx, &a);
+    ngx_mcp_log_upstream(r, &a);
+    ngx_mcp_log_line(mlcf->audit, &a, r->connection->log);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a, ngx_log_t *log)
+{
+    struct timeval  tv;
+
+    if (al->end - al->pos < MCP_AUDIT_MAX) {
+        ngx_mcp_log_write(al, log);
+    }
+
+    ngx_gettimeofday(&tv);
+
+    a->sec = tv.tv_sec;
+    a->usec = tv.tv_usec;
+
+    al->pos += mcp_audit_line(a, al->pos);
+
+    if (al->size == 0) {
+        ngx_post_event(&al->turn, &ngx_posted_events);
+
+    } else if (!al->turn.timer_set) {
+        ngx_add_timer(&al->turn, al->flush);
+    }
+}
+
+
+/* Who, what, decided how: from the context. */
+static void
+ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
+{
+    a->server = *(mcp_str_t *) &ctx->server->name;
+    a->message = ctx->message;
+    a->principal = ctx->principal;
+    a->policy = ctx->server->policy;
+    a->rule = ctx->rule;
+    a->ev = ctx->ev ? ctx->ev : "call";
+
+    if (ctx->message == NULL) {
+        switch (r->method) {
+
+        case NGX_HTTP_GET:
+            a->http_method = "GET";
+            break;
+
+        case NGX_HTTP_HEAD:
+            a->http_method = "HEAD";
+            break;
+
+        case NGX_HTTP_POST:
+            a->http_method = "POST";
+            break;
+
+        case NGX_HTTP_DELETE:
+            a->http_method = "DELETE";
+            break;
+
+        case NGX_HTTP_OPTIONS:
+            a->http_method = "OPTIONS";
+            break;
+
+        case NGX_HTTP_PUT:
+            a->http_method = "PUT";
+            break;
+
+        default:
+            a->http_method = "OTHER";
+        }
+    }
+
+    if (ctx->decision) {
+        a->decision = ctx->decision;
+        a->reason = ctx->reason;
+
+    } else {
+        a->decision = "error";
+
+        switch (ctx->state) {
+
+        case NGX_MCP_KEYS:
+            a->reason = "aborted_waiting_for_keys";
+            break;
+
+        case NGX_MCP_BODY:
+            a->reason = "incomplete_body";
+            break;
+
+        default:
+            a->reason = "nginx";
+        }
+    }
+
+    if (ctx->has_params_digest) {
+        a->params_digest.data = ctx->params_digest;
+        a->params_digest.len = MCP_DIGEST_HEX;
+    }
+
+    a->clear = ctx->server->clear.elts;
+    a->nclear = ctx->server->clear.nelts;
+
+    if (ctx->swapped && ctx->server->credential) {
+        a->credential = *(mcp_str_t *) &ctx->server->credential->name;
+    }
+
+    a->auth_us = ctx->auth;
+
+    a->trace_id = mcp_trace_id(ctx->message && ctx->message->traceparent.len
+                               ? &ctx->message->traceparent
+                               : (mcp_str_t *) &ctx->traceparent);
+}
+
+
+/* What was answered. */
+static void
+ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
+{
+    ngx_http_variable_value_t  *v;
+    ngx_mcp_main_conf_t        *mmcf;
+
+    a->status = r->err_status ? r->err_status : r->headers_out.status;
+
+    a->client_ip = *(mcp_str_t *) &r->connection->addr_text;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    v = ngx_http_get_indexed_variable(r, mmcf->request_id_index);
+
+    if (v && !v->not_found) {
+        a->request_id.data = v->data;
+        a->request_id.len = v->len;
+    }
+
+    if (ctx == NULL) {
+        a->total_us = (int64_t) 1000
+                      * ((ngx_time() - r->start_sec) * 1000
+                         + (ngx_int_t) (ngx_timeofday()->msec
+                                        - r->start_msec));
+        return;
+    }
+
+    a->total_us = ngx_mcp_now_us() - ctx->start;
+
+    a->has_rpc_code = ctx->has_rpc_code;
+    a->rpc_code = ctx->rpc_code;
+    a->has_result = ctx->has_outcome;
+    a->is_error = ctx->is_error;
+    a->has_removed = ctx->has_list;
+    a->removed = ctx->removed;
+    a->result_bytes = ctx->result_bytes;
+
+    if (ctx->result_bytes && ctx->has_result_digest) {
+        mcp_digest_final(&ctx->digest, &mmcf->digest, ctx->result_digest);
+
+        a->result_digest.data = ctx->result_digest;
+        a->result_digest.len = MCP_DIGEST_HEX;
+    }
+}
+
+
+static void
+ngx_mcp_log_upstream(ngx_http_request_t *r, mcp_audit_t *a)
+{
+    ngx_http_upstream_state_t  *state;
+
+    if (r->upstream_states == NULL || r->upstream_states->nelts == 0) {
+        return;
+    }
+
+    /* the last one tried is the one that answered */
+
+    state = r->upstream_states->elts;
+    state += r->upstream_states->nelts - 1;
+
+    if (state->peer) {
+        a->upstream_addr = *(mcp_str_t *) state->peer;
+    }
+
+    a->upstream_status = state->status;
+
+    if (state->response_time != (ngx_msec_t) -1) {
+        a->upstream_us = (int64_t) state->response_time * 1000;
+    }
+}
+
+
+/* A session id lets its holder into the session: only its digest is kept. */
+static void
+ngx_mcp_log_session(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
+    mcp_audit_t *a, u_char *buf)
+{
+    mcp_digest_t  d;
+
+    if (ctx->session.len == 0) {
+        return;
+    }
+
+    mcp_digest_init(&d, &mmcf->digest);
+    mcp_digest_update(&d, ctx->session.data, ctx->session.len);
+    mcp_digest_final(&d, &mmcf->digest, buf);
+
+    a->session.data = buf;
+    a->session.len = 16;
+}

@@ -1,0 +1,306 @@
+/*
+ * $mcp_auth_*: who called, what for, and what was decided.
+ *
+ * Answered from the main request's context, also after internal redirects, in
+ * subrequests and in the log phase.  Before the access phase ran they are
+ * empty.  Values live in the request's pool or longer.
+ */
+
+#include "ngx_mcp_module.h"
+
+
+typedef enum {
+    NGX_MCP_VAR_USER = 0,
+    NGX_MCP_VAR_CLIENT,
+    NGX_MCP_VAR_KIND,
+    NGX_MCP_VAR_ROLES,
+    NGX_MCP_VAR_ISSUER,
+    NGX_MCP_VAR_SERVER,
+    NGX_MCP_VAR_METHOD,
+    NGX_MCP_VAR_TARGET,
+    NGX_MCP_VAR_DECISION,
+    NGX_MCP_VAR_REASON,
+    NGX_MCP_VAR_RULE
+} ngx_mcp_variable_e;
+
+
+static ngx_int_t ngx_mcp_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_mcp_variable_get(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_mcp_variable_e var, mcp_str_t *value);
+static ngx_int_t ngx_mcp_principal_variable(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_mcp_variable_e var, mcp_str_t *value);
+static ngx_int_t ngx_mcp_claim_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static void ngx_mcp_variable_set(ngx_http_variable_value_t *v,
+    mcp_str_t *value);
+static void ngx_mcp_variable_text(mcp_str_t *value, const char *text);
+
+
+/* in the order of ngx_mcp_variable_e */
+static ngx_str_t  ngx_mcp_variables[] = {
+    ngx_string("mcp_auth_user"),
+    ngx_string("mcp_auth_client"),
+    ngx_string("mcp_auth_kind"),
+    ngx_string("mcp_auth_roles"),
+    ngx_string("mcp_auth_issuer"),
+    ngx_string("mcp_auth_server"),
+    ngx_string("mcp_auth_method"),
+    ngx_string("mcp_auth_target"),
+    ngx_string("mcp_auth_decision"),
+    ngx_string("mcp_auth_reason"),
+    ngx_string("mcp_auth_rule")
+};
+
+
+static ngx_str_t  ngx_mcp_claim_prefix = ngx_string("mcp_auth_claim_");
+
+
+ngx_int_t
+ngx_mcp_add_variables(ngx_conf_t *cf)
+{
+    ngx_uint_t            i;
+    ngx_http_variable_t  *var;
+
+    for (i = 0;
+         i < sizeof(ngx_mcp_variables) / sizeof(ngx_mcp_variables[0]);
+         i++)
+    {
+        var = ngx_http_add_variable(cf, &ngx_mcp_variables[i],
+                                    NGX_HTTP_VAR_NOCACHEABLE);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = ngx_mcp_variable;
+        var->data = i;
+    }
+
+    var = ngx_http_add_variable(cf, &ngx_mcp_claim_prefix,
+                                NGX_HTTP_VAR_NOCACHEABLE|NGX_HTTP_VAR_PREFIX);
+    if (var == NULL) {
+        return NGX_ERROR;
+    }
+
+    var->get_handler = ngx_mcp_claim_variable;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The claims that are kept with a principal are those some $mcp_auth_claim_NAME
+ * of the configuration asks for.
+ */
+ngx_int_t
+ngx_mcp_collect_claims(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_str_t                  *claim;
+    ngx_uint_t                  i;
+    ngx_http_variable_t        *v;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    v = cmcf->variables.elts;
+
+    for (i = 0; i < cmcf->variables.nelts; i++) {
+
+        if (v[i].name.len <= ngx_mcp_claim_prefix.len
+            || ngx_strncmp(v[i].name.data, ngx_mcp_claim_prefix.data,
+                           ngx_mcp_claim_prefix.len) != 0)
+        {
+            continue;
+        }
+
+        if (mmcf->claims.nelts == MCP_MAX_CLAIMS) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "more than %d $mcp_auth_claim_ variables",
+                               MCP_MAX_CLAIMS);
+            return NGX_ERROR;
+        }
+
+        claim = ngx_array_push(&mmcf->claims);
+        if (claim == NULL) {
+            return NGX_ERROR;
+        }
+
+        claim->data = v[i].name.data + ngx_mcp_claim_prefix.len;
+        claim->len = v[i].name.len - ngx_mcp_claim_prefix.len;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    mcp_str_t       value;
+    ngx_mcp_ctx_t  *ctx;
+
+    mcp_str_null(&value);
+
+    ctx = ngx_mcp_get_ctx(r->main);
+
+    if (ctx && ngx_mcp_variable_get(r->main, ctx, data, &value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_mcp_variable_set(v, &value);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_variable_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_variable_e var, mcp_str_t *value)
+{
+    switch (var) {
+
+    case NGX_MCP_VAR_SERVER:
+        if (ctx->server) {
+            *value = *(mcp_str_t *) &ctx->server->name;
+        }
+
+        return NGX_OK;
+
+    case NGX_MCP_VAR_METHOD:
+        if (ctx->message) {
+            *value = ctx->message->method;
+        }
+
+        return NGX_OK;
+
+    case NGX_MCP_VAR_TARGET:
+        if (ctx->message) {
+            *value = ctx->message->target;
+        }
+
+        return NGX_OK;
+
+    case NGX_MCP_VAR_DECISION:
+        ngx_mcp_variable_text(value, ctx->decision);
+        return NGX_OK;
+
+    case NGX_MCP_VAR_REASON:
+        ngx_mcp_variable_text(value, ctx->reason);
+        return NGX_OK;
+
+    case NGX_MCP_VAR_RULE:
+        *value = ctx->rule;
+        return NGX_OK;
+
+    default:
+        return ctx->principal
+               ? ngx_mcp_principal_variable(r, ctx, var, value) : NGX_OK;
+    }
+}
+
+
+static ngx_int_t
+ngx_mcp_principal_variable(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_variable_e var, mcp_str_t *value)
+{
+    u_char           *p;
+    mcp_buf_t         b;
+    mcp_principal_t  *principal;
+
+    principal = ctx->principal;
+
+    switch (var) {
+
+    case NGX_MCP_VAR_USER:
+        *value = principal->user;
+        return NGX_OK;
+
+    case NGX_MCP_VAR_CLIENT:
+        *value = principal->client;
+        return NGX_OK;
+
+    case NGX_MCP_VAR_ISSUER:
+        *value = principal->iss;
+        return NGX_OK;
+
+    case NGX_MCP_VAR_KIND:
+        ngx_mcp_variable_text(value, principal->kind == MCP_CALLER_SERVICE
+                                     ? "service" : "user");
+        return NGX_OK;
+
+    default: /* NGX_MCP_VAR_ROLES */
+
+        p = ngx_pnalloc(r->pool, 4096);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        mcp_buf_init(&b, p, 4096);
+        mcp_policy_roles_text(ctx->server->policy, &principal->roles, &b);
+
+        value->data = b.start;
+        value->len = b.pos - b.start;
+
+        return NGX_OK;
+    }
+}
+
+
+static ngx_int_t
+ngx_mcp_claim_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t *name = (ngx_str_t *) data;
+
+    size_t          len;
+    u_char         *claim;
+    unsigned        i;
+    mcp_str_t       value;
+    mcp_claim_t    *c;
+    ngx_mcp_ctx_t  *ctx;
+
+    mcp_str_null(&value);
+
+    claim = name->data + ngx_mcp_claim_prefix.len;
+    len = name->len - ngx_mcp_claim_prefix.len;
+
+    ctx = ngx_mcp_get_ctx(r->main);
+
+    if (ctx && ctx->principal) {
+        c = ctx->principal->claims;
+
+        for (i = 0; i < ctx->principal->nclaims; i++) {
+            if (c[i].name.len == len
+                && ngx_memcmp(c[i].name.data, claim, len) == 0)
+            {
+                value = c[i].value;
+            }
+        }
+    }
+
+    ngx_mcp_variable_set(v, &value);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_mcp_variable_set(ngx_http_variable_value_t *v, mcp_str_t *value)
+{
+    v->len = value->len;
+    v->data = value->data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = (value->data == NULL);
+}
+
+
+static void
+ngx_mcp_variable_text(mcp_str_t *value, const char *text)
+{
+    if (text) {
+        value->data = (u_char *) text;
+        value->len = ngx_strlen(text);
+    }
+}
