@@ -1,0 +1,143 @@
+# Builds, tests and runs ngx_mcp_auth_module; `make help` lists the targets.
+#
+#     make build CC=clang         any compiler; gcc is the default
+#     make prove T=t/00-load.t    some test files only
+#     make test SAN=1             all of it under ASan and UBSan
+#
+# Everything that is made lies under build/.
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+
+TOP     := $(CURDIR)
+BUILD   := build
+CC_NAME := $(notdir $(CC))
+CORE    := ngx_mcp_auth_module/core
+
+SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+             -fno-omit-frame-pointer
+
+# build/unit has gcc's unit tests; other kinds lie beside it
+
+UNIT := $(BUILD)/unit$(if $(filter-out gcc,$(CC_NAME)),-$(CC_NAME))
+ifdef SAN
+UNIT := $(UNIT)-san
+endif
+
+CORE_CFLAGS := -std=c11 -O2 -g -Wall -Wextra -Werror -Wshadow \
+               $(if $(SAN),$(SAN_FLAGS))
+TEST_CFLAGS := -std=gnu11 -D_GNU_SOURCE= -O1 -g -Wall -Wextra -Werror \
+               -I$(CORE) \
+               $(if $(SAN),$(SAN_FLAGS))
+TEST_LIBS   := -lcmocka -ljwt -ljansson -lssl -lcrypto
+
+CORE_OBJS  := $(patsubst $(CORE)/%.c,$(UNIT)/core/%.o,$(wildcard $(CORE)/*.c))
+UNIT_TESTS := $(patsubst t/unit/%.c,$(UNIT)/%,$(wildcard t/unit/test_*.c))
+T          := $(sort $(wildcard t/*.t))
+MINT       := $(if $(wildcard t/lib/mint.c),$(BUILD)/mint)
+
+MODULES_DIR := /usr/lib/nginx/modules
+
+export ASAN_OPTIONS  := detect_odr_violation=0:detect_stack_use_after_return=1
+export LSAN_OPTIONS  := suppressions=$(TOP)/t/lib/lsan.supp:print_suppressions=0
+export UBSAN_OPTIONS := print_stacktrace=1
+
+export MCP_TEST_MINT := $(TOP)/$(BUILD)/mint
+ifdef SAN
+export MCP_TEST_SAN   := 1
+export MCP_TEST_NGINX := $(TOP)/$(BUILD)/san/nginx
+else
+export MCP_TEST_NGINX  ?= /usr/sbin/nginx
+export MCP_TEST_MODULE ?= $(TOP)/$(BUILD)/ngx_http_mcp_auth_module.so
+endif
+
+
+.PHONY: help deps build san lint unit-build unit prove e2e test run install \
+        clean
+
+help:
+	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
+	@echo 'make build      build/ngx_http_mcp_auth_module.so; CC=clang as well'
+	@echo 'make test       everything below and all tests; SAN=1: sanitizers'
+	@echo 'make lint       layer rules, banned functions, style'
+	@echo 'make unit       unit tests of core/; SAN=1'
+	@echo 'make prove      tests with a real nginx; T="t/a.t t/b.t"; SAN=1'
+	@echo 'make e2e        official MCP clients and servers against it; SAN=1'
+	@echo 'make san        build/san/nginx: static, with sanitizers'
+	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
+	@echo 'make install    into $(MODULES_DIR); DESTDIR='
+	@echo 'make clean      remove build/'
+
+deps:
+	@build-aux/deps
+
+# core/ is compiled twice: as part of the module, with nginx's flags, and here
+# with stricter ones, as plain C11 without any nginx header at hand
+
+build: $(CORE_OBJS)
+	@build-aux/module '$(CC)' '$(TOP)/$(BUILD)'
+
+san:
+	@build-aux/san '$(CC)' '$(TOP)/$(BUILD)'
+
+lint:
+	@build-aux/lint
+
+
+$(UNIT)/core/%.o: $(CORE)/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
+
+# t/unit/test_x.c alone makes build/unit/test_x
+
+$(UNIT)/test_%: t/unit/test_%.c $(CORE_OBJS) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(CORE_OBJS) $(TEST_LIBS)
+
+$(BUILD)/mint: t/lib/mint.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -Werror -o $@ $< \
+	    -ljwt -ljansson -lcrypto
+
+-include $(wildcard $(UNIT)/core/*.d $(UNIT)/*.d)
+
+
+unit-build: $(UNIT_TESTS)
+
+# what a run of tests needs to be there
+
+TEST_NEEDS := $(MINT) $(if $(SAN),san,build)
+
+unit: unit-build
+	@perl t/lib/run-tests unit $(UNIT_TESTS)
+
+prove: $(TEST_NEEDS)
+	@perl t/lib/run-tests prove $(T)
+
+e2e: $(TEST_NEEDS)
+	@perl t/lib/run-tests e2e t/e2e/run
+
+# one after the other, whatever -j says
+
+test:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory unit-build $(TEST_NEEDS)
+	@perl t/lib/run-tests lint build-aux/lint \
+	    unit $(UNIT_TESTS) prove $(T) \
+	    $(if $(wildcard t/e2e/run),e2e t/e2e/run)
+
+run: build $(MINT)
+	@MODULE='$(TOP)/$(BUILD)/ngx_http_mcp_auth_module.so' CONF='$(CONF)' demo/run
+
+install: build
+	install -d '$(DESTDIR)$(MODULES_DIR)' \
+	    '$(DESTDIR)/usr/share/nginx/modules-available'
+	install -m 644 build/ngx_http_mcp_auth_module.so \
+	    '$(DESTDIR)$(MODULES_DIR)/'
+	echo 'load_module modules/ngx_http_mcp_auth_module.so;' > \
+	    '$(DESTDIR)/usr/share/nginx/modules-available/mod-http-mcp-auth.conf'
+
+clean:
+	rm -rf build
