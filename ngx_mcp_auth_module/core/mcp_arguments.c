@@ -151,8 +151,9 @@ static uint64_t
 arg_match_key(mcp_message_parse_t *p, unsigned level,
     const mcp_json_event_t *ev)
 {
+    size_t            n;
     uint64_t          mask, bit, hit;
-    unsigned          i;
+    unsigned          i, odd;
     mcp_arg_frame_t  *f;
     const mcp_str_t  *token;
 
@@ -163,6 +164,10 @@ arg_match_key(mcp_message_parse_t *p, unsigned level,
         return 0;
     }
 
+    for (n = 0, odd = 0; n < ev->text.len; n++) {
+        odd |= ev->text.data[n] & 0x80;
+    }
+
     for (mask = f->mask, i = 0; mask; mask >>= 1, i++) {
 
         if (!(mask & 1)) {
@@ -171,7 +176,11 @@ arg_match_key(mcp_message_parse_t *p, unsigned level,
 
         token = &p->conf->pointers[i].tokens[level];
 
-        if (!mcp_fold_eq(token, &ev->text)) {
+        /* only bytes out of ASCII fold to fewer */
+
+        if ((token->len < ev->text.len && !odd)
+            || !mcp_fold_eq(token, &ev->text))
+        {
             continue;
         }
 

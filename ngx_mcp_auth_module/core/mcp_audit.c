@@ -18,7 +18,7 @@
 /* Bytes taken of a string. */
 #define MCP_AUDIT_NAME      64          /* node, server, agent, addresses */
 #define MCP_AUDIT_METHOD    128
-#define MCP_AUDIT_TARGET    256
+#define MCP_AUDIT_TARGET    256         /* the largest of these */
 #define MCP_AUDIT_RULE      256
 #define MCP_AUDIT_WHO       128         /* user, client, issuer, token id */
 #define MCP_AUDIT_VERSION   32
@@ -652,25 +652,46 @@ mcp_audit_plain(const mcp_str_t *lexeme, unsigned fraction)
 }
 
 
-/* A string that takes at most 2 * max + 5 bytes, however much it escapes. */
+/*
+ * A string of at most MCP_AUDIT_TARGET bytes that takes at most 2 * max + 5,
+ * however much it escapes.  NUL becomes U+FFFD, because whole databases refuse
+ * a record with \u0000 in it.
+ */
 
 static void
 mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max)
 {
-    unsigned char  *start;
+    size_t          i, len;
+    unsigned char  *start, *data, copy[MCP_AUDIT_TARGET + 4];
 
     if (b->overflow) {
         return;
     }
 
     start = b->pos;
+    data = s->data;
+    len = s->len;
 
-    mcp_buf_json(b, s->data, s->len, max);
+    /* what is cut is judged by a byte too many and the rest of a character */
+
+    if (len > max + 4) {
+        len = max + 4;
+    }
+
+    if (len && memchr(data, '\0', len)) {
+        for (i = 0; i < len; i++) {
+            copy[i] = data[i] ? data[i] : 0xff;
+        }
+
+        data = copy;
+    }
+
+    mcp_buf_json(b, data, len, max);
 
     if (b->overflow || (size_t) (b->pos - start) > 2 * max + 2) {
         b->overflow = 0;
         b->pos = start;
-        mcp_buf_json(b, s->data, s->len, max / 3);
+        mcp_buf_json(b, data, len, max / 3);
     }
 }
 

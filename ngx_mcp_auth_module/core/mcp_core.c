@@ -221,6 +221,22 @@ mcp_buf_json(mcp_buf_t *b, const void *data, size_t len, size_t max)
     last = len ? p + len : p;
     cut = (len > max) ? p + max : last;
 
+    n = mcp_json_plain(p, cut);
+
+    if (p + n == last && !b->overflow
+        && n + 2 <= (size_t) (b->end - b->pos))
+    {
+        *b->pos++ = '"';
+
+        if (n) {
+            memcpy(b->pos, p, n);
+            b->pos += n;
+        }
+
+        *b->pos++ = '"';
+        return;
+    }
+
     mcp_buf_lit(b, "\"");
 
     while (p < cut && !b->overflow) {

@@ -471,12 +471,10 @@ http_chunk_line(mcp_http_t *h)
             break;
         }
 
-        if (n > h->max_body) {
-            return http_fail(h, "response body too large");
-        }
-
         n = n * 16 + ch;
     }
+
+    /* 16 digits fit into n */
 
     if (i == 0 || i > 16
         || (i < h->line_len && h->line[i] != ';' && h->line[i] != ' '

@@ -383,7 +383,7 @@ json_token(mcp_json_scan_t *s, const unsigned char **pos,
     case ST_STRING:
         rc = json_string(s, pos, last, &run);
         type = s->in_key ? MCP_JSON_KEY : MCP_JSON_STRING;
-        end = *pos - (rc == MCP_OK);
+        end = rc == MCP_OK ? *pos - 1 : *pos;
         break;
 
     case ST_NUMBER:
@@ -403,13 +403,7 @@ json_token(mcp_json_scan_t *s, const unsigned char **pos,
     }
 
     if (rc == MCP_OK) {
-        if (s->in_key) {
-            s->in_key = 0;
-            s->state = ST_COLON;
-
-        } else {
-            json_after(s);
-        }
+        json_after(s);
 
         if (s->skip) {
             return JSON_MORE;
@@ -584,10 +578,7 @@ json_string_byte(mcp_json_scan_t *s, unsigned char ch)
             return json_fail(s, "lone surrogate");
         }
 
-        s->sub = STR_HEX;
-        s->left = 4;
-        s->code = 0;
-        return MCP_OK;
+        return json_escape(s, ch);
 
     default: /* STR_UTF8: bounds of this byte are in s->code */
         if (ch < (s->code >> 8) || ch > (s->code & 0xff)) {
@@ -877,11 +868,17 @@ json_push(mcp_json_scan_t *s, unsigned object)
 }
 
 
-/* A value is complete: what comes next is for its container to say. */
+/* What comes after a key; after a value that is for its container to say. */
 static inline void
 json_after(mcp_json_scan_t *s)
 {
     unsigned  top;
+
+    if (s->in_key) {
+        s->in_key = 0;
+        s->state = ST_COLON;
+        return;
+    }
 
     if (s->depth == 0) {
         s->state = ST_FINISHED;

@@ -50,7 +50,8 @@ static int mcp_jwt_caller(const mcp_jwt_t *jwt,
     const mcp_jwt_issuer_t *issuer, mcp_principal_t *p, const char **reason);
 static int mcp_jwt_first(const json_t *payload, const mcp_str_t *names,
     unsigned n, mcp_str_t *value);
-static int mcp_jwt_token_id(const mcp_jwt_t *jwt, mcp_jwt_draft_t *draft);
+static int mcp_jwt_token_id(const mcp_jwt_t *jwt, mcp_jwt_draft_t *draft,
+    const char **reason);
 static int mcp_jwt_audiences(const json_t *payload, mcp_jwt_draft_t *draft);
 static int mcp_jwt_scopes(const json_t *payload,
     const mcp_jwt_issuer_t *issuer, const mcp_mem_t *mem, mcp_str_t *scopes,
@@ -111,8 +112,7 @@ mcp_jwt_claims(const mcp_jwt_t *jwt, const mcp_jwt_issuer_t *issuer,
         return NULL;
     }
 
-    if (mcp_jwt_token_id(jwt, &draft) != MCP_OK) {
-        *reason = "jti";
+    if (mcp_jwt_token_id(jwt, &draft, reason) != MCP_OK) {
         return NULL;
     }
 
@@ -372,7 +372,8 @@ mcp_jwt_first(const json_t *payload, const mcp_str_t *names, unsigned n,
 /* Not the whole token is hashed: ECDSA signatures can be rewritten. */
 
 static int
-mcp_jwt_token_id(const mcp_jwt_t *jwt, mcp_jwt_draft_t *draft)
+mcp_jwt_token_id(const mcp_jwt_t *jwt, mcp_jwt_draft_t *draft,
+    const char **reason)
 {
     int             rc;
     json_t         *jti;
@@ -381,8 +382,11 @@ mcp_jwt_token_id(const mcp_jwt_t *jwt, mcp_jwt_draft_t *draft)
 
     jti = json_object_get(jwt->payload, "jti");
     if (jti != NULL) {
+        *reason = "jti";
         return mcp_jwt_name(jti, &draft->principal.token_id);
     }
+
+    *reason = "internal";
 
     rc = EVP_Digest(jwt->input.data, jwt->input.len, md, NULL, EVP_sha256(),
                     NULL);

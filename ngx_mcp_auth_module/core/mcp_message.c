@@ -282,6 +282,8 @@ msg_strict_key(mcp_message_t *m, mcp_context_e context,
     mcp_message_parse_t  *p;
     const unsigned char  *pos, *last;
 
+    static const mcp_str_t  id = mcp_string("id");
+
     p = m->parse;
 
     if (ev->truncated || ev->text.len > p->conf->max_name) {
@@ -293,6 +295,17 @@ msg_strict_key(mcp_message_t *m, mcp_context_e context,
     if (ev->escaped && memchr(ev->text.data, '\0', ev->text.len)) {
         mcp_message_fault(m, -32600, "Invalid Request: NUL in a key", "nul");
         return MCP_S_NONE;
+    }
+
+    if (p->nkeys[context] == MCP_MAX_KEYS) {
+        mcp_message_fault(m, -32600, "Invalid Request: too many keys",
+                          "too_many_keys");
+
+        /* nothing but the id is of interest now */
+
+        if (context != MCP_C_ENVELOPE || !mcp_fold_eq(&id, &ev->text)) {
+            return MCP_S_NONE;
+        }
     }
 
     hash = 0xcbf29ce484222325;
@@ -334,13 +347,9 @@ msg_strict_key(mcp_message_t *m, mcp_context_e context,
         slot = MCP_S_NONE;
     }
 
-    if (p->nkeys[context] == MCP_MAX_KEYS) {
-        mcp_message_fault(m, -32600, "Invalid Request: too many keys",
-                          "too_many_keys");
-        return slot == MCP_S_ID ? slot : MCP_S_NONE;
+    if (p->nkeys[context] < MCP_MAX_KEYS) {
+        p->keys[context][p->nkeys[context]++] = hash;
     }
-
-    p->keys[context][p->nkeys[context]++] = hash;
 
     return slot;
 }
@@ -823,11 +832,16 @@ mcp_fold_next(const unsigned char **p, const unsigned char *last)
         return ch | 0x20;
     }
 
-    /* U+017F long s, U+212A Kelvin sign: Go's decoder takes them for s, k */
+    /*
+     * U+017F and U+212A are s and k for Go's decoder, U+0130 and U+0131 are i
+     * for Java's equalsIgnoreCase().
+     */
 
-    if (ch == 0xc5 && last - *p >= 1 && (*p)[0] == 0xbf) {
+    if (last - *p >= 1 && ((ch == 0xc5 && (*p)[0] == 0xbf)
+                           || (ch == 0xc4 && ((*p)[0] | 1) == 0xb1)))
+    {
         *p += 1;
-        return 's';
+        return ch == 0xc5 ? 's' : 'i';
     }
 
     if (ch == 0xe2 && last - *p >= 2 && (*p)[0] == 0x84 && (*p)[1] == 0xaa) {

@@ -165,7 +165,9 @@ int mcp_message_init(mcp_message_t *m, const mcp_message_conf_t *conf,
 /*
  * The next piece of the body; eof with the last one (which may be empty).
  * MCP_AGAIN; MCP_OK at eof when the message is well-formed; MCP_ERROR with
- * m->fault, m->id set when the id was readable and unambiguous.
+ * m->fault, m->id set when the id was readable and unambiguous.  A fault other
+ * than malformed JSON or a batch is reported at eof only: the id may come late.
+ * m->method is set at eof, with a fault too, unless the JSON was malformed.
  */
 int mcp_message_feed(mcp_message_t *m, const unsigned char *data, size_t len,
     unsigned eof);

@@ -182,7 +182,7 @@ int mcp_message_keep(mcp_message_parse_t *p, mcp_str_t *dst,
 
 /*
  * 1 when a reader that ignores case takes one for the other: ASCII letters,
- * and the two characters out of ASCII that Unicode folds to 's' and 'k'.
+ * and the characters out of ASCII that some fold to 's', 'k' or 'i'.
  */
 int mcp_fold_eq(const mcp_str_t *a, const mcp_str_t *b);
 

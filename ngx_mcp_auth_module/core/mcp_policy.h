@@ -36,8 +36,12 @@ typedef struct mcp_rule_s    mcp_rule_t;
 /* Why; a static token for the audit's `reason`. */
 typedef struct {
     const char          *reason;        /* "allow", "no_rule", "deny_rule",
-                                           "deny_unclear", "step_up" ... */
-    mcp_str_t            rule;          /* text of the rule that made it, with
+                                           "deny_unclear", "allow_where" (its
+                                           conditions are false),
+                                           "allow_unclear",
+                                           "insufficient_scope" */
+    mcp_str_t            rule;          /* text of the rule that made it (or of
+                                           the allow that came near), with
                                            its role: "support: allow tool a b";
                                            empty when none matched */
     mcp_str_t            scope;         /* after a step-up: all scopes of the

@@ -74,7 +74,6 @@ static ngx_int_t ngx_mcp_access_allow(ngx_mcp_ctx_t *ctx, const char *ev);
 ngx_int_t
 ngx_mcp_access_handler(ngx_http_request_t *r)
 {
-    uint64_t             start;
     ngx_int_t            rc;
     ngx_mcp_ctx_t       *ctx;
     ngx_mcp_loc_conf_t  *mlcf;
@@ -126,12 +125,12 @@ ngx_mcp_access_handler(ngx_http_request_t *r)
         return NGX_AGAIN;
     }
 
-    start = ngx_mcp_now_us();
+    ctx->step = ngx_mcp_now_us();
 
     rc = ngx_mcp_access_step(r, ctx);
 
     if (rc == NGX_OK || rc == NGX_AGAIN) {
-        ctx->auth += ngx_mcp_now_us() - start;
+        ngx_mcp_account(ctx);
     }
 
     /* after NGX_DONE neither r nor ctx may be touched */
@@ -606,6 +605,13 @@ ngx_mcp_access_keys(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         if (krc == NGX_AGAIN) {
             return ngx_mcp_access_wait(r, ctx);
         }
+
+        if (krc == NGX_ERROR) {
+
+            /* nobody knows whether the issuer has such a key */
+
+            return ngx_mcp_reply_unavailable(r, ctx, 1, "no_keys");
+        }
     }
 
     /* not remembered: the next set may have the key */
@@ -823,6 +829,8 @@ ngx_mcp_access_body(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
                                    -32600, "Request too large",
                                    "body_too_large");
     }
+
+    ngx_mcp_account(ctx);
 
     rc = ngx_http_read_client_request_body(r, ngx_mcp_body_handler);
 

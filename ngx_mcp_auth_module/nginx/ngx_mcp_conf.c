@@ -361,6 +361,10 @@ ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
         return NGX_CONF_ERROR;
     }
 
+    if (conf->server->audit == NULL) {
+        conf->server->audit = conf->audit;
+    }
+
     conf->message.max_depth = conf->max_depth;
     conf->message.max_id = conf->max_id;
     conf->message.max_name = conf->max_name;

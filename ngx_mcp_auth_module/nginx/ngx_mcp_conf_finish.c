@@ -58,6 +58,17 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
         return NGX_OK;
     }
 
+    if (ngx_process == NGX_PROCESS_SINGLE
+        && !ngx_is_init_cycle(cf->cycle->old_cycle))
+    {
+        /* nginx would not start this module's timers and tables again */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "mcp_auth cannot be reloaded with "
+                           "\"master_process off\"");
+        return NGX_ERROR;
+    }
+
     if (ngx_mcp_finish_locations(cf, mmcf) != NGX_OK) {
         return NGX_ERROR;
     }

@@ -85,10 +85,12 @@ ngx_int_t ngx_mcp_url_parse(ngx_pool_t *pool, ngx_str_t *text,
  * Configuration time: TLS context (trusted: a file, or empty for the system's
  * CAs; TLS 1.2 and 1.3; verification is always on), addresses.  With a
  * `resolver` in http {} names are resolved at run time.  Without one, the
- * host of url (may be NULL) is resolved here; when that fails, or for other
- * hosts, the name servers of /etc/resolv.conf are asked at run time.  A name
- * that does not resolve now is not an error.  NGX_OK, or NGX_ERROR after
- * logging at emerg with file and line.
+ * host of url (may be NULL) is resolved here; when that fails, or no address
+ * found here works any more, or for other hosts, the name servers of
+ * /etc/resolv.conf are asked at run time.  A name that does not resolve now is
+ * not an error.  To be called when http {} is complete (init_main_conf or
+ * postconfiguration).  timeout and max_header: 0 takes 10 s and 16k.
+ * NGX_OK, or NGX_ERROR after logging at emerg with file and line.
  */
 ngx_int_t ngx_mcp_fetch_conf_init(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc,
     ngx_mcp_url_t *url, ngx_str_t *trusted);
@@ -96,7 +98,9 @@ ngx_int_t ngx_mcp_fetch_conf_init(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc,
 /*
  * Starts a fetch.  NGX_AGAIN: done will be called exactly once, never before
  * this returns; *fetch may be used to cancel until then.  NGX_ERROR: done will
- * not be called (logged).
+ * not be called (logged).  Everything in req but conf is copied; so is log,
+ * whose file must outlive the fetch: the cycle's, not a request's.  A failure
+ * is logged here, once, at error level, without the query of the URL.
  */
 ngx_int_t ngx_mcp_fetch_start(ngx_mcp_fetch_request_t *req, ngx_log_t *log,
     ngx_mcp_fetch_t **fetch);

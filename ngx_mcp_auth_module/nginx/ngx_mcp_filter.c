@@ -556,12 +556,16 @@ ngx_mcp_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_mcp_body_fail(r, fc, "upstream_invalid");
     }
 
-    if (fc->header_held && !last && r->upstream
-        && r->upstream->cleanup == NULL)
-    {
+    if (!last && r->upstream && r->upstream->cleanup == NULL) {
+
         /* the upstream went away: this call is all that tells it */
 
-        return ngx_mcp_body_fail(r, fc, "upstream_closed");
+        if (fc->header_held) {
+            return ngx_mcp_body_fail(r, fc, "upstream_closed");
+        }
+
+        fc->main->decision = "error";
+        fc->main->reason = "upstream_closed";
     }
 
     return ngx_mcp_body_send(r, fc, last, flush);

@@ -28,6 +28,7 @@
 #define NGX_MCP_KEYS_MIN_REFRESH    60      /* s */
 #define NGX_MCP_KEYS_MAX_BACKOFF    60      /* s */
 #define NGX_MCP_KEYS_MAX_SLEEP      60      /* s */
+#define NGX_MCP_KEYS_LOG            60      /* s between two log lines */
 #define NGX_MCP_KEYS_POLL           50      /* ms */
 #define NGX_MCP_KEYS_DISCOVERY      65536   /* bytes */
 #define NGX_MCP_KEYS_STEPS          3       /* fetches in a row, at most */
@@ -57,6 +58,7 @@ struct ngx_mcp_keys_worker_s {
     ngx_event_t              poll;          /* waiters */
     ngx_queue_t              waiters;
 
+    time_t                   no_room;       /* last said so */
     unsigned                 fetching:1;    /* the lease is ours */
     ngx_mcp_keys_step_e      step;
     ngx_mcp_fetch_t         *fetch;
@@ -661,6 +663,14 @@ ngx_mcp_keys_start(ngx_mcp_keys_worker_t *kw, time_t kid_interval)
 
     rc = ngx_mcp_zone_keys_lease(kw->zone, issuer->zone_name, &kw->state,
                                  ngx_time(), ttl, kid_interval);
+    if (rc == NGX_ERROR && ngx_time() - kw->no_room >= NGX_MCP_KEYS_LOG) {
+        kw->no_room = ngx_time();
+
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "mcp_issuer \"%V\": keys cannot be fetched, there is no "
+                      "room in mcp_zone", &issuer->name);
+    }
+
     if (rc != NGX_OK) {
         return rc;
     }

@@ -338,6 +338,7 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
     mcp_audit_t           a;
     ngx_mcp_ctx_t        *ctx;
     ngx_mcp_loc_conf_t   *mlcf;
+    ngx_mcp_audit_log_t  *al;
     ngx_mcp_main_conf_t  *mmcf;
 
     if (r != r->main) {
@@ -352,7 +353,16 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    if (mlcf->audit == NGX_CONF_UNSET_PTR || mlcf->audit->file == NULL) {
+    al = mlcf->audit;
+
+    if (al == NGX_CONF_UNSET_PTR) {
+
+        /* metadata is served above the locations */
+
+        al = ctx ? ctx->server->audit : NULL;
+    }
+
+    if (al == NULL || al->file == NULL) {
         return NGX_OK;
     }
 
@@ -384,7 +394,7 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
 
     ngx_mcp_log_outcome(r, ctx, &a);
     ngx_mcp_log_upstream(r, &a);
-    ngx_mcp_log_line(mlcf->audit, &a, r->connection->log);
+    ngx_mcp_log_line(al, &a, r->connection->log);
 
     return NGX_OK;
 }
@@ -526,6 +536,13 @@ ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
                          + (ngx_int_t) (ngx_timeofday()->msec
                                         - r->start_msec));
         return;
+    }
+
+    if (ngx_strcmp(a->decision, "allow") == 0
+        && (a->status == NGX_HTTP_CLIENT_CLOSED_REQUEST
+            || r->connection->error || r->connection->timedout))
+    {
+        a->reason = "client_gone";
     }
 
     a->total_us = ngx_mcp_now_us() - ctx->start;

@@ -387,6 +387,17 @@ ngx_mcp_mem(ngx_pool_t *pool)
 }
 
 
+/* Ends a stretch of our own work, as `ms.auth` of the record counts it. */
+void
+ngx_mcp_account(ngx_mcp_ctx_t *ctx)
+{
+    if (ctx->step) {
+        ctx->auth += ngx_mcp_now_us() - ctx->step;
+        ctx->step = 0;
+    }
+}
+
+
 /* Microseconds of a clock that never goes back. */
 uint64_t
 ngx_mcp_now_us(void)

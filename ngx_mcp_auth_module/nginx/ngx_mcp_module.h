@@ -106,6 +106,7 @@ typedef struct {
     ngx_str_t                credential_name;
     ngx_mcp_credential_t    *credential;        /* NULL: none */
     mcp_policy_t            *policy;
+    struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
     ngx_array_t              clear;             /* unsigned: pointer indices */
     ngx_str_t                challenge;         /* 401 without a token */
     ngx_str_t                challenge_invalid; /* 401 invalid_token */
@@ -245,6 +246,7 @@ typedef struct {
 
     /* us */
     uint64_t                 start;     /* monotonic, at our first step */
+    uint64_t                 step;      /* when this stretch of work began */
     uint64_t                 auth;      /* own work in the access phase */
 
     unsigned                 body_read:1;
@@ -270,6 +272,7 @@ ngx_mcp_ctx_t *ngx_mcp_get_ctx(ngx_http_request_t *r);
 ngx_mcp_ctx_t *ngx_mcp_create_ctx(ngx_http_request_t *r);
 mcp_mem_t ngx_mcp_mem(ngx_pool_t *pool);
 uint64_t ngx_mcp_now_us(void);
+void ngx_mcp_account(ngx_mcp_ctx_t *ctx);
 
 /* ngx_mcp_conf.c, ngx_mcp_conf_finish.c */
 ngx_int_t ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf);

@@ -292,6 +292,7 @@ ngx_mcp_reply_send(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_chain_t   out;
 
     ctx->local = 1;
+    ngx_mcp_account(ctx);
 
     if (ctx->state != NGX_MCP_DONE) {
         ctx->state = NGX_MCP_REFUSED;

@@ -13,8 +13,8 @@
  *
  * No pointer into the zone leaves this file, but to counters and secret, which
  * never move.  The zone holds no pointer to code: the tree's insert function
- * is in a copy of ngx_rbtree_t outside of it.  Init runs in the master, at each
- * reload too, while old workers use the zone: then it changes nothing.
+ * is in a copy of ngx_rbtree_t outside of it.  Init runs in the master, also
+ * at a reload, while old workers use the zone: then it changes nothing.
  */
 
 #include <ngx_config.h>

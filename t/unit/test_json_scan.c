@@ -103,7 +103,8 @@ static const doc_t  docs[] = {
     N("[0e]"), N("[0e+]"), N("[2.e3]"), N("[2.e-3]"), N("[9.e+]"), N("[++1]"),
     N("[1ea]"), N("[-1x]"), N("[1e1e1]"), N("[1.8011670033376514H-308]"),
     N("[\xef\xbc\x91]"), N("[1\xe5]"), N("[0e1\xe5]"), N("[123\xe5]"), N("-"),
-    N("1."), N("1e"), N("-01"), N("2@"), N("[-2.]"), N("[0.1.2]"), NJ("[1\x00]", 1),
+    N("1."), N("1e"), N("-01"), N("2@"), N("[-2.]"), N("[0.1.2]"),
+    NJ("[1\x00]", 1),
     N("[0.3e]"), N("[0.3e+]"), N("[0E]"), N("[0E+]"), N("[012]"), N("1 2"),
 
     /* strings: escapes */
@@ -141,6 +142,9 @@ static const doc_t  docs[] = {
     Y("[\"0123456789abcde\\n0123456789abcdef0123456789\xc3\xa9" "bcdef\"]"),
     N("[\"\x00\"]"), N("[\"a\x00" "a\"]"), N("[\"\x1f\"]"), N("[\"\n\"]"),
     N("[\"\t\"]"), N("[\"0123456789abcdef01234\x01" "6789abcdef\"]"),
+    N("[\"0123456789abcdef\x1f" "0123456789abcdef\"]"),
+    Y("[\"0123456789abcdef\x20\x7f" "0123456789abcdef\"]"),
+    N("[\"0123456789abcdef\x80" "0123456789abcdef\"]"),
     N("[\"\x80\"]"), N("[\"\xbf\"]"), N("[\"\xc0\xaf\"]"),
     N("[\"\xc1\xbf\"]"), N("[\"\xc0\x80\"]"), N("[\"\xc3\"]"),
     N("[\"\xc3(\"]"), N("[\"\xe0\x80\xaf\"]"), N("[\"\xe0\x9f\xbf\"]"),
@@ -643,7 +647,8 @@ test_mutations(void **state)
     unsigned       k;
     const doc_t   *d;
     unsigned char  cut[512];
-    static const char  bytes[] = "{}[]\",:\\u0019eE+-.tfn \t\x80\xc3\xe2\xed\x00";
+    static const char  bytes[] = "{}[]\",:\\u0019eE+-.tfn \t"
+                                 "\x80\xc3\xe2\xed\x00";
 
     (void) state;
 

@@ -121,7 +121,7 @@ sub mint {
     local $/;
     my $out = <$fh>;
     close $fh or die "mint @args: failed\n";
-    chomp $out if defined $out;
+    $out =~ s{\s+\z}{};
 
     return $out;
 }
@@ -300,7 +300,7 @@ sub token {
         aud => $self->{audience},
         sub => 'alice',
         cid => 'test-client',
-        jti => sprintf('ID.%d.%d', $$, ++$serial),
+        jti => sprintf('AT.%d.%d', $$, ++$serial),
         iat => $now,
         exp => $now + ($o{-expires} // 300),
         %c,
