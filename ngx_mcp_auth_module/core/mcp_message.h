@@ -39,7 +39,9 @@ typedef enum {
     MCP_METHOD_LIST,            /* any; the result is filtered */
     MCP_METHOD_DISCOVER,        /* server/discover: never denied */
     MCP_METHOD_TARGET,          /* by target_kind and target */
-    MCP_METHOD_LISTEN           /* by every URI in uris; no task ids */
+    MCP_METHOD_LISTEN,          /* by every URI in uris; no task ids */
+    MCP_METHOD_OWNER            /* tasks: by who started it, which is not on
+                                   record yet: denied, whatever the rules */
 } mcp_method_e;
 
 
@@ -178,6 +180,12 @@ int mcp_message_feed(mcp_message_t *m, const unsigned char *data, size_t len,
  * m->fault.
  */
 int mcp_message_check(mcp_message_t *m, const mcp_mirror_t *mirror);
+
+/*
+ * How a method of this name is authorised, in the eras that have it;
+ * MCP_METHOD_UNKNOWN when none has.  For rules, which may only name the latter.
+ */
+mcp_method_e mcp_method_class(const mcp_str_t *name);
 
 /*
  * Compiles "/a/b" (RFC 6901; "" is refused).  MCP_ERROR with *error static.

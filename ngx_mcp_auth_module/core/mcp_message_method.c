@@ -20,9 +20,6 @@ static int method_take(mcp_message_t *m, mcp_slot_e slot, mcp_target_e kind);
     { mcp_string(name), MCP_METHOD_##class, MCP_TARGET_##kind,                \
       MCP_SOURCE_##source, legacy, modern, mirrored }
 
-/*
- * Those of tasks are denied like unknown ones, but their Mcp-Name is known.
- */
 static const mcp_method_t  methods[] = {
     M("tools/call", TARGET, TOOL, NAME, 1, 1, 1),
     M("tools/list", LIST, NONE, NONE, 1, 1, 0),
@@ -43,12 +40,29 @@ static const mcp_method_t  methods[] = {
     M("notifications/cancelled", FREE, NONE, NONE, 1, 0, 0),
     M("notifications/progress", FREE, NONE, NONE, 1, 0, 0),
     M("notifications/roots/list_changed", FREE, NONE, NONE, 1, 0, 0),
-    M("tasks/get", UNKNOWN, METHOD, TASK, 1, 1, 0),
-    M("tasks/update", UNKNOWN, METHOD, TASK, 1, 1, 0),
-    M("tasks/cancel", UNKNOWN, METHOD, TASK, 1, 1, 0)
+    M("tasks/get", OWNER, METHOD, TASK, 1, 1, 0),
+    M("tasks/update", OWNER, METHOD, TASK, 1, 1, 0),
+    M("tasks/cancel", OWNER, METHOD, TASK, 1, 1, 0),
+    M("tasks/result", OWNER, METHOD, TASK, 1, 1, 0),
+    M("tasks/list", OWNER, METHOD, NONE, 1, 1, 0)
 };
 
 #define NMETHODS  (sizeof(methods) / sizeof(methods[0]))
+
+
+mcp_method_e
+mcp_method_class(const mcp_str_t *name)
+{
+    unsigned  i;
+
+    for (i = 0; i < NMETHODS; i++) {
+        if (mcp_str_eq(&methods[i].name, name)) {
+            return methods[i].method_class;
+        }
+    }
+
+    return MCP_METHOD_UNKNOWN;
+}
 
 
 int
@@ -85,7 +99,9 @@ mcp_message_classify(mcp_message_t *m)
         }
     }
 
-    if (m->method_class == MCP_METHOD_UNKNOWN) {
+    if (m->method_class == MCP_METHOD_UNKNOWN
+        || m->method_class == MCP_METHOD_OWNER)
+    {
         m->target_kind = MCP_TARGET_METHOD;
         m->target = m->method;
     }

@@ -71,35 +71,6 @@ static const mcp_str_t  mcp_kind_names[] = {
 };
 
 
-/* Methods for which no `method` rule is ever asked (facts/mcp.md 4.1). */
-
-static const mcp_str_t  mcp_methods_free[] = {
-    mcp_string("initialize"),
-    mcp_string("ping"),
-    mcp_string("server/discover"),
-    mcp_string("logging/setLevel"),
-    mcp_string("tools/list"),
-    mcp_string("prompts/list"),
-    mcp_string("resources/list"),
-    mcp_string("resources/templates/list"),
-    mcp_string("notifications/initialized"),
-    mcp_string("notifications/cancelled"),
-    mcp_string("notifications/progress"),
-    mcp_string("notifications/roots/list_changed")
-};
-
-
-static const mcp_str_t  mcp_methods_target[] = {
-    mcp_string("tools/call"),
-    mcp_string("prompts/get"),
-    mcp_string("resources/read"),
-    mcp_string("resources/subscribe"),
-    mcp_string("resources/unsubscribe"),
-    mcp_string("completion/complete"),
-    mcp_string("subscriptions/listen")
-};
-
-
 mcp_policy_t *
 mcp_policy_create(const mcp_mem_t *mem)
 {
@@ -506,25 +477,33 @@ mcp_statement_patterns(mcp_statement_t *st, mcp_target_e kind,
 static int
 mcp_statement_method(mcp_statement_t *st, const mcp_str_t *word)
 {
-    unsigned  i;
+    mcp_method_e  class;
 
-    for (i = 0; i < mcp_nelts(mcp_methods_free); i++) {
-        if (mcp_str_eq(word, &mcp_methods_free[i])) {
-            return mcp_statement_fail(st, "can never match: method", word,
-                                      " is open to every authenticated "
-                                      "caller");
-        }
+    class = mcp_method_class(word);
+
+    if (word->len >= 6 && memcmp(word->data, "tasks/", 6) == 0) {
+        class = MCP_METHOD_OWNER;
     }
 
-    for (i = 0; i < mcp_nelts(mcp_methods_target); i++) {
-        if (mcp_str_eq(word, &mcp_methods_target[i])) {
-            return mcp_statement_fail(st, "can never match: method", word,
-                                      " is decided by its target; use tool, "
-                                      "prompt or resource");
-        }
-    }
+    switch (class) {
 
-    return MCP_OK;
+    case MCP_METHOD_UNKNOWN:
+        return MCP_OK;
+
+    case MCP_METHOD_TARGET:
+    case MCP_METHOD_LISTEN:
+        return mcp_statement_fail(st, "can never match: method", word,
+                                  " is decided by its target; use tool, "
+                                  "prompt or resource");
+
+    case MCP_METHOD_OWNER:
+        return mcp_statement_fail(st, "can never match: method", word,
+                                  " is decided by who owns the task");
+
+    default:
+        return mcp_statement_fail(st, "can never match: method", word,
+                                  " is open to every authenticated caller");
+    }
 }
 
 

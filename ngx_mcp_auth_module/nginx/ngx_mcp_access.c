@@ -1142,8 +1142,22 @@ ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
 
     switch (m->method_class) {
 
-    case MCP_METHOD_TARGET:
+    case MCP_METHOD_OWNER:
+        d->reason = "task_owner";
+        return NGX_DECLINED;
+
     case MCP_METHOD_UNKNOWN:
+
+        /* a method of the other era is no extension for rules to open */
+
+        if (mcp_method_class(&m->method) != MCP_METHOD_UNKNOWN) {
+            d->reason = "era";
+            return NGX_DECLINED;
+        }
+
+        /* fall through */
+
+    case MCP_METHOD_TARGET:
         return mcp_policy_decide(policy, roles, m->target_kind, &m->target,
                                  m->values, d) == MCP_OK
                ? NGX_OK : NGX_DECLINED;
