@@ -435,7 +435,11 @@ ngx_mcp_check_media_type(ngx_str_t *type)
 }
 
 
-/* RFC 6750 2.1: "Bearer" 1*SP token68; the scheme in any case */
+/*
+ * RFC 6750 2.1: "Bearer" 1*SP token68; the scheme in any case.  The token's
+ * characters are checked when it is read, not each time that it is found in
+ * the cache.
+ */
 static ngx_int_t
 ngx_mcp_bearer(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
@@ -461,16 +465,6 @@ ngx_mcp_bearer(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     ctx->token.data = p;
     ctx->token.len = last - p;
-
-    for ( /* void */ ; p < last; p++) {
-        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
-              || (*p >= '0' && *p <= '9') || *p == '-' || *p == '.'
-              || *p == '_' || *p == '~' || *p == '+' || *p == '/'
-              || *p == '='))
-        {
-            return NGX_DECLINED;
-        }
-    }
 
     return ctx->token.len ? NGX_OK : NGX_DECLINED;
 }

@@ -28,6 +28,7 @@ struct ngx_mcp_audit_log_s {
     u_char                  *start;
     u_char                  *pos;
     u_char                  *end;
+    ngx_uint_t               lines;             /* between start and pos */
     ngx_event_t              turn;              /* posted, or the timer */
     ngx_mcp_counters_t      *counters;
     time_t                   complained;
@@ -286,7 +287,6 @@ ngx_mcp_log_turn(ngx_event_t *ev)
 static void
 ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
 {
-    u_char      *p;
     size_t       len;
     ssize_t      n;
     ngx_err_t    err;
@@ -302,17 +302,13 @@ ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
         return;
     }
 
-    lines = 0;
-
-    for (p = al->start; p < al->pos; p++) {
-        p = ngx_strlchr(p, al->pos, LF);
-        lines++;
-    }
+    lines = al->lines;
 
     n = ngx_write_fd(al->file->fd, al->start, len);
     err = (n == -1) ? ngx_errno : 0;
 
     al->pos = al->start;
+    al->lines = 0;
 
     if (n == (ssize_t) len) {
         (void) ngx_atomic_fetch_add(&al->counters->audit_written, lines);
@@ -415,6 +411,7 @@ ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a, ngx_log_t *log)
     a->usec = tv.tv_usec;
 
     al->pos += mcp_audit_line(a, al->pos);
+    al->lines++;
 
     if (al->size == 0) {
         ngx_post_event(&al->turn, &ngx_posted_events);
