@@ -1,0 +1,115 @@
+/*
+ * The demonstration: issuer, MCP server and nginx on loopback, then the tour.
+ *
+ *     client -> nginx -> recorder -> server-everything
+ *                 `----> issuer (key set)
+ *
+ * All of it ends with this process: on Ctrl-C, on failure, or after the tour
+ * when TOUR_ONLY is set.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+
+import { startEverything } from '../t/e2e/lib/everything.mjs';
+import { Issuer } from '../t/e2e/lib/issuer.mjs';
+import { Nginx, root } from '../t/e2e/lib/nginx.mjs';
+import { freePort, onSignal, stop } from '../t/e2e/lib/process.mjs';
+import { Recorder } from '../t/e2e/lib/recorder.mjs';
+import { tour } from './tour.mjs';
+
+
+/* The port people expect, or any other. */
+function pickPort() {
+    if (process.env.PORT) {
+        return Number(process.env.PORT);
+    }
+    return new Promise((done) => {
+        const probe = createServer();
+        probe.once('error', () => done(freePort()));
+        probe.listen(8080, '127.0.0.1', () => probe.close(() => done(8080)));
+    });
+}
+
+
+const parts = {};
+
+async function start() {
+    const port = await pickPort();
+    const secret = `upstream-secret-${randomBytes(6).toString('hex')}`;
+
+    parts.issuer = await new Issuer({ path: '/oauth2/default' }).start();
+    parts.everything = await startEverything();
+    parts.recorder = await new Recorder(parts.everything.port).start();
+    parts.nginx = new Nginx(join(root, 'demo/nginx.conf'), {
+        PORT: port,
+        ISSUER: parts.issuer.url,
+        UPSTREAM: parts.recorder.port,
+    });
+    await parts.nginx.start({ DEMO_UPSTREAM_TOKEN: secret });
+
+    const url = `http://127.0.0.1:${port}/mcp`;
+    const person = (name, group) => ({
+        name,
+        token: parts.issuer.token({
+            aud: url, uid: `00u${name}`, sub: `${name}@example.com`,
+            groups: [group, 'everyone'],
+            exp: Math.floor(Date.now() / 1000) + 8 * 3600,
+        }),
+    });
+
+    return {
+        url, secret,
+        nginx: parts.nginx,
+        recorder: parts.recorder,
+        alice: person('alice', 'mcp-eng'),
+        bob: person('bob', 'mcp-support'),
+    };
+}
+
+
+let ending;
+
+function end(status) {
+    ending ??= (async () => {
+        await stop(parts.nginx?.child, 'SIGTERM');
+        await stop(parts.everything?.child);
+        parts.recorder?.stop();
+        parts.issuer?.stop();
+        parts.nginx?.remove();
+        process.exit(status);
+    })();
+    return ending;
+}
+
+
+onSignal(() => end(0));
+
+try {
+    const demo = await start();
+    await tour(demo);
+
+    if (process.env.TOUR_ONLY) {
+        await end(0);
+    }
+
+    console.log(`
+The gateway goes on at ${demo.url}; Ctrl-C ends it all.
+  configuration  ${demo.nginx.conf}
+  audit          ${join(demo.nginx.dir, 'audit.log')}
+  alice          export ALICE=${demo.alice.token}
+  bob            export BOB=${demo.bob.token}
+
+For eight hours any MCP client can try, with the header "Authorization: Bearer
+$BOB", or:
+  npx @modelcontextprotocol/inspector --cli ${demo.url} --transport http \\
+      --method tools/list --header "Authorization: Bearer $BOB"`);
+
+} catch (error) {
+    if (!ending) {
+        console.error(error);
+        console.error(parts.nginx?.read('error.log').slice(-4000) ?? '');
+        await end(1);
+    }
+}
