@@ -1,0 +1,104 @@
+/*
+ * make run, without a person: the tour checks itself; here it is checked that
+ * it ends, and that it leaves nothing behind.
+ */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync }
+    from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+
+import { module, root } from './lib/nginx.mjs';
+import { freePort, sleep, until } from './lib/process.mjs';
+
+
+function run(env) {
+    const tmp = mkdtempSync(join(tmpdir(), 'mcp-demo-test-'));
+    chmodSync(tmp, 0o711);
+    const child = spawn(join(root, 'demo/run'), {
+        env: { ...process.env, MODULE: module, TMPDIR: tmp, ...env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const result = { child, tmp, output: '' };
+
+    child.stdout.on('data', (piece) => { result.output += piece; });
+    child.stderr.on('data', (piece) => { result.output += piece; });
+    result.end = once(child, 'exit');
+    return result;
+}
+
+
+/* an nginx with sanitizers has the module linked in, and loads none */
+describe('demo/run', { skip: Boolean(process.env.MCP_TEST_SAN) }, () => {
+    test('the tour', async () => {
+        const demo = run({ TOUR_ONLY: '1' });
+        const [status] = await demo.end;
+
+        assert.equal(status, 0, demo.output);
+        assert.match(demo.output, /HTTP 401/);
+        assert.match(demo.output, /bob \(support\): 2 tools/);
+        assert.match(demo.output, /Unknown tool: get-tiny-image/);
+        assert.match(demo.output, /seen upstream .*Bearer upstream-secret-/);
+        assert.match(demo.output, /"decision": "deny"/);
+        assert.deepEqual(readdirSync(demo.tmp), []);
+        rmSync(demo.tmp, { recursive: true });
+    });
+
+    test('it goes on until it is interrupted', async () => {
+        const port = await freePort();
+        const demo = run({ PORT: String(port) });
+
+        await until(() => {
+            assert.equal(demo.child.exitCode, null, demo.output);
+            return demo.output.includes('Ctrl-C');
+        }, 'the tour', 30_000);
+        const { status } = await fetch(`http://127.0.0.1:${port}/mcp`);
+        assert.equal(status, 401);
+
+        demo.child.kill('SIGINT');
+        assert.deepEqual(await demo.end, [0, null]);
+        await assert.rejects(fetch(`http://127.0.0.1:${port}/mcp`));
+        assert.deepEqual(readdirSync(demo.tmp), []);
+        rmSync(demo.tmp, { recursive: true });
+    });
+
+    test('CONF: a configuration of one\'s own', async () => {
+        const dir = mkdtempSync(join(tmpdir(), 'mcp-conf-test-'));
+        const port = await freePort();
+        const conf = join(dir, 'own.conf');
+
+        writeFileSync(conf, `
+            events { }
+            error_log ${dir}/error.log;
+            http {
+                access_log off;
+                include own.inc;
+                server {
+                    listen 127.0.0.1:${port};
+                    location / { return 200 "mine\\n"; }
+                }
+            }`);
+        writeFileSync(join(dir, 'own.inc'),
+                      'mcp_zone 8m;\nmcp_audit off;\n');
+
+        const demo = run({ CONF: conf });
+        await until(async () => {
+            assert.equal(demo.child.exitCode, null, demo.output);
+            return fetch(`http://127.0.0.1:${port}/`).then(() => true,
+                                                           () => false);
+        }, 'nginx', 20_000);
+        const answer = await fetch(`http://127.0.0.1:${port}/`);
+        assert.equal(await answer.text(), 'mine\n');
+
+        demo.child.kill('SIGTERM');
+        await demo.end;
+        await sleep(50);
+        assert.deepEqual(readdirSync(demo.tmp), []);
+        rmSync(demo.tmp, { recursive: true });
+        rmSync(dir, { recursive: true });
+    });
+});

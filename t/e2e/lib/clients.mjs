@@ -1,0 +1,53 @@
+/*
+ * The official clients of both eras, with a token that is already there: how
+ * a person logs in is the issuer's affair.
+ */
+
+import { Client as ModernClient,
+         StreamableHTTPClientTransport as ModernTransport }
+    from '@modelcontextprotocol/client';
+import { Client as LegacyClient }
+    from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport as LegacyTransport }
+    from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+
+
+const init = (token, headers) => ({
+    requestInit: {
+        headers: token ? { Authorization: `Bearer ${token}`, ...headers }
+                       : { ...headers },
+    },
+});
+
+
+/* @modelcontextprotocol/sdk: initialize, sessions, GET streams. */
+export async function legacy(url, token,
+                             { name = 'e2e-legacy', headers } = {})
+{
+    const client = new LegacyClient({ name, version: '1.0.0' });
+    await client.connect(new LegacyTransport(new URL(url),
+                                             init(token, headers)));
+    return client;
+}
+
+
+/* @modelcontextprotocol/client; mode: 'auto', or { pin: VERSION }. */
+export async function modern(url, token, { name = 'e2e-modern', headers,
+                             mode = { pin: '2026-07-28' } } = {})
+{
+    const client = new ModernClient({ name, version: '1.0.0' },
+                                    { versionNegotiation: { mode } });
+    await client.connect(new ModernTransport(new URL(url),
+                                             init(token, headers)));
+    return client;
+}
+
+
+/* Ends the session too, where there is one. */
+export async function leave(client) {
+    await client?.transport?.terminateSession?.().catch(() => {});
+    await client?.close();
+}
+
+
+export const names = (list) => list.map((item) => item.name).sort();
