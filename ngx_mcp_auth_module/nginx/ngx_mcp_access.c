@@ -351,11 +351,15 @@ ngx_mcp_check_origin(ngx_mcp_ctx_t *ctx)
 }
 
 
-/* access_token=... in the query (forbidden by MCP; it would be forwarded). */
+/*
+ * access_token=... in the query (forbidden by MCP; it would be forwarded), as
+ * whatever reads the query would see it: unescaped.
+ */
 static ngx_uint_t
 ngx_mcp_has_query_token(ngx_str_t *args)
 {
-    u_char  *p, *last;
+    u_char  *p, *last, *src, *dst;
+    u_char   text[3 * (sizeof("access_token=") - 1)];
 
     static const char  name[] = "access_token=";
 
@@ -363,16 +367,20 @@ ngx_mcp_has_query_token(ngx_str_t *args)
     last = p + args->len;
 
     while (p < last) {
+        src = p;
 
-        if ((size_t) (last - p) >= sizeof(name) - 1
-            && ngx_strncasecmp(p, (u_char *) name, sizeof(name) - 1) == 0)
-        {
-            return 1;
+        while (p < last && *p != '&' && *p != ';') {
+            p++;
         }
 
-        p = ngx_strlchr(p, last, '&');
-        if (p == NULL) {
-            break;
+        dst = text;
+        ngx_unescape_uri(&dst, &src, ngx_min((size_t) (p - src),
+                                             sizeof(text)), 0);
+
+        if ((size_t) (dst - text) >= sizeof(name) - 1
+            && ngx_strncasecmp(text, (u_char *) name, sizeof(name) - 1) == 0)
+        {
+            return 1;
         }
 
         p++;
@@ -482,7 +490,13 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
+    sv = ctx->server;
+
     ngx_mcp_cache_key(mmcf->cache, &ctx->token, ctx->key);
+
+    for (i = 0; i < NGX_MCP_DIGEST; i++) {
+        ctx->key[i] ^= sv->fingerprint[i];
+    }
 
     ctx->entry = ngx_mcp_cache_get(mmcf->cache, ctx->key, ngx_time());
 
@@ -504,7 +518,6 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     iss = mcp_jwt_iss(ctx->jwt);
-    sv = ctx->server;
 
     for (i = 0; i < sv->nissuers; i++) {
         if (mcp_str_eq(iss, &sv->issuers[i]->jwt.issuer)) {
@@ -1168,6 +1181,9 @@ ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
                                   &m->uris[i], NULL, d)
                 != MCP_OK)
             {
+                m->target_kind = MCP_TARGET_RESOURCE;
+                m->target = m->uris[i];
+
                 return NGX_DECLINED;
             }
         }

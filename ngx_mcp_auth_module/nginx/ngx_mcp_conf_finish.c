@@ -166,46 +166,37 @@ ngx_mcp_finish_issuer(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
 }
 
 
-/* A role that the issuer does not map is held by bearers of its own name. */
+/*
+ * An issuer without any `role` line: a role is held by bearers of its own
+ * name.  With one, only what is written counts: another issuer's role cannot
+ * be had by a group that happens to have its name.
+ */
 static ngx_int_t
 ngx_mcp_finish_roles(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_issuer_t *is)
 {
     ngx_str_t       *role;
-    ngx_uint_t       i, j, mapped;
+    ngx_uint_t       i;
     mcp_role_map_t  *map;
+
+    if (is->jwt.nrole_map) {
+        return NGX_OK;
+    }
 
     role = mmcf->roles.elts;
 
-    map = ngx_palloc(cf->pool, (is->jwt.nrole_map + mmcf->roles.nelts)
-                               * sizeof(mcp_role_map_t));
+    map = ngx_palloc(cf->pool, mmcf->roles.nelts * sizeof(mcp_role_map_t));
     if (map == NULL) {
         return NGX_ERROR;
     }
 
-    if (is->jwt.nrole_map) {
-        ngx_memcpy(map, is->jwt.role_map,
-                   is->jwt.nrole_map * sizeof(mcp_role_map_t));
-    }
-
-    mapped = is->jwt.nrole_map;
-
     for (i = 1; i < mmcf->roles.nelts; i++) {
-
-        for (j = 0; j < mapped; j++) {
-            if (map[j].role == i) {
-                break;
-            }
-        }
-
-        if (j == mapped) {
-            map[is->jwt.nrole_map].role = i;
-            map[is->jwt.nrole_map].value = *(mcp_str_t *) &role[i];
-            is->jwt.nrole_map++;
-        }
+        map[i - 1].role = i;
+        map[i - 1].value = *(mcp_str_t *) &role[i];
     }
 
     is->jwt.role_map = map;
+    is->jwt.nrole_map = mmcf->roles.nelts - 1;
 
     return NGX_OK;
 }
@@ -437,6 +428,7 @@ ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
     unsigned            n[3];
     mcp_jwt_issuer_t   *jwt;
     ngx_mcp_issuer_t  **isp;
+    ngx_mcp_server_t  **svp;
 
 #define ngx_mcp_fp(p, size)   SHA256_Update(&sha, p, size)
 #define ngx_mcp_fp_num(v)     ngx_mcp_fp(&(v), sizeof(v))
@@ -493,4 +485,19 @@ ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
     }
 
     SHA256_Final(mmcf->fingerprint, &sha);
+
+    /* two mcp_issuer may read the tokens of one issuer differently: what one
+     * of them made of a token is found by the servers that ask the same ones */
+
+    svp = mmcf->servers.elts;
+
+    for (i = 0; i < mmcf->servers.nelts; i++) {
+        SHA256_Init(&sha);
+
+        for (j = 0; j < svp[i]->nissuers; j++) {
+            ngx_mcp_fp_num(svp[i]->issuers[j]->jwt.index);
+        }
+
+        SHA256_Final(svp[i]->fingerprint, &sha);
+    }
 }

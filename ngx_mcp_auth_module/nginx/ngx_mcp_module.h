@@ -101,6 +101,7 @@ typedef struct {
     ngx_array_t              issuer_names;      /* ngx_str_t */
     ngx_mcp_issuer_t       **issuers;
     ngx_uint_t               nissuers;
+    u_char                   fingerprint[NGX_MCP_DIGEST];  /* of issuers */
     ngx_array_t              origins;           /* ngx_str_t */
     ngx_array_t              strip;             /* ngx_str_t, lower-case globs */
     ngx_str_t                credential_name;

@@ -157,6 +157,8 @@ ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ngx_uint_t      status;
     mcp_message_t  *m;
 
+    static mcp_str_t  task = mcp_string("Unknown task");
+
     m = ctx->message;
 
     ctx->ev = "call";
@@ -175,7 +177,16 @@ ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    mcp_reply_unknown(&b, &m->id, m->target_kind, m->era, &m->target, &code);
+    if (m->method_class == MCP_METHOD_LISTEN
+        && m->target_kind != MCP_TARGET_RESOURCE)
+    {
+        code = -32602;
+        mcp_reply_error(&b, &m->id, code, &task, NULL);
+
+    } else {
+        mcp_reply_unknown(&b, &m->id, m->target_kind, m->era, &m->target,
+                          &code);
+    }
 
     body.data = b.start;
     body.len = b.pos - b.start;
