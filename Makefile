@@ -2,7 +2,7 @@
 #
 #     make build CC=clang         any compiler; gcc is the default
 #     make prove T=t/00-load.t    some test files only
-#     make test SAN=1             all of it under ASan and UBSan
+#     make test SAN=1             unit and prove under ASan and UBSan
 #
 # Everything that is made lies under build/.
 
@@ -59,11 +59,11 @@ endif
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
 	@echo 'make build      build/ngx_http_mcp_auth_module.so; CC=clang as well'
-	@echo 'make test       everything below and all tests; SAN=1: sanitizers'
+	@echo 'make test       build, lint and all tests; SAN=1: under sanitizers'
 	@echo 'make lint       layer rules, banned functions, style'
 	@echo 'make unit       unit tests of core/; SAN=1'
 	@echo 'make prove      tests with a real nginx; T="t/a.t t/b.t"; SAN=1'
-	@echo 'make e2e        official MCP clients and servers against it; SAN=1'
+	@echo 'make e2e        official MCP clients and servers against it'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
 	@echo 'make install    into $(MODULES_DIR); DESTDIR='
@@ -115,7 +115,7 @@ unit: unit-build
 prove: $(TEST_NEEDS)
 	@perl t/lib/run-tests prove $(T)
 
-e2e: $(TEST_NEEDS)
+e2e: build $(MINT)
 	@perl t/lib/run-tests e2e t/e2e/run
 
 # one after the other, whatever -j says
@@ -126,7 +126,7 @@ test:
 	@$(MAKE) --no-print-directory unit-build $(TEST_NEEDS)
 	@perl t/lib/run-tests lint build-aux/lint \
 	    unit $(UNIT_TESTS) prove $(T) \
-	    $(if $(wildcard t/e2e/run),e2e t/e2e/run)
+	    $(if $(SAN),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
 
 run: build $(MINT)
 	@MODULE='$(TOP)/$(BUILD)/ngx_http_mcp_auth_module.so' CONF='$(CONF)' demo/run

@@ -65,6 +65,11 @@ our $MODERN = '2026-07-28';
 our $LEGACY = '2025-11-25';
 
 my $owner = $$;
+
+# END runs after these as well
+
+$SIG{$_} = sub { exit 1 } for qw/ INT TERM HUP /;
+
 my @instances;
 my %ports;
 
@@ -230,7 +235,14 @@ sub start {
         open STDIN, '<', '/dev/null';
         open STDOUT, '>>', "$d/nginx.out";
         open STDERR, '>&', \*STDOUT;
-        { exec $NGINX, '-p', $d, '-c', "$d/nginx.conf", '-e', "$d/error.log" }
+
+        # a test that is killed leaves no nginx behind
+
+        my @with = -x '/usr/bin/setpriv'
+                   ? ('/usr/bin/setpriv', '--pdeathsig', 'TERM') : ();
+
+        { exec @with, $NGINX, '-p', $d, '-c', "$d/nginx.conf",
+               '-e', "$d/error.log" }
         POSIX::_exit(127);
     }
 
@@ -361,7 +373,7 @@ sub run_daemon {
     my $pid = fork // die "fork: $!";
 
     if ($pid == 0) {
-        $SIG{TERM} = sub { POSIX::_exit(0) };
+        $SIG{$_} = sub { POSIX::_exit(0) } for qw/ INT TERM HUP /;
         $SIG{PIPE} = 'IGNORE';
         eval { $code->(@args) };
         warn $@ if $@;
@@ -425,9 +437,11 @@ sub audit {
         return 0 if @lines < ($n || 0);
 
         @records = map {
-            my $r = eval { JSON::PP->new->utf8->decode($_) };
-            fail("audit line is JSON: $_") unless $r;
-            $r || {};
+            $self->{decoded}{$_} ||= do {
+                my $r = eval { JSON::PP->new->utf8->decode($_) };
+                fail("audit line is JSON: $_") unless $r;
+                $r || {};
+            };
         } @lines;
 
         return 1;

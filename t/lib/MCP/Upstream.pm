@@ -40,6 +40,7 @@ use Fcntl qw/ LOCK_EX O_WRONLY O_APPEND O_CREAT /;
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
+use MIME::Base64 qw/ decode_base64 encode_base64 /;
 use POSIX qw/ WNOHANG /;
 use Socket qw/ IPPROTO_TCP TCP_NODELAY SOL_SOCKET SO_LINGER /;
 use Time::HiRes qw/ time sleep /;
@@ -144,29 +145,45 @@ sub events {
 
 sub records {
     my ($self, $n, $events, %o) = @_;
-    my @r;
+    my $r = $self->{records} ||= [];
 
     MCP::Test::wait_until($o{timeout} // $MCP::Test::TIMEOUT, sub {
-        open my $fh, '<:raw', $self->{record} or return !$n;
+        $self->read_records;
 
-        local $/;
-        my $text = <$fh> // '';
-
-        @r = map { JSON::PP->new->latin1->decode($_) } $text =~ /^(.*)\n/mg;
-
-        my @counted = grep { !$_->{event} == !$events } @r;
+        my @counted = grep { !$_->{event} == !$events } @$r;
         return @counted >= ($n || 0);
     });
 
-    for my $r (@r) {
+    return @$r;
+}
+
+
+# those that are new in the file; each is decoded once
+
+sub read_records {
+    my ($self) = @_;
+
+    open my $fh, '<:raw', $self->{record} or return;
+    seek $fh, $self->{offset} || 0, 0;
+
+    local $/ = "\n";
+
+    while (my $line = <$fh>) {
+        last unless $line =~ s/\n\z//;
+
+        my ($head, $body) = split /\t/, $line, 2;
+        my $r = JSON::PP->new->latin1->decode($head);
+
+        $self->{offset} = tell $fh;
+        push @{$self->{records}}, $r;
         next if $r->{event};
+
+        $r->{body} = decode_base64($body);
         my $json = eval {
             JSON::PP->new->utf8->allow_nonref->decode($r->{body})
         };
         $r->{json} = $json if defined $json;
     }
-
-    return @r;
 }
 
 
@@ -202,6 +219,7 @@ sub serve {
     my $connection = 0;
 
     $SIG{CHLD} = 'IGNORE';
+    end_with_parent();
 
     my %children;
     $SIG{TERM} = sub { kill KILL => keys %children; POSIX::_exit(0) };
@@ -216,13 +234,7 @@ sub serve {
             $SIG{TERM} = 'DEFAULT';
             close $listen;
 
-            # ends with its parent: a killed stub leaves no connection behind
-            my $parent = getppid;
-            $SIG{ALRM} = sub {
-                POSIX::_exit(0) if getppid != $parent;
-                alarm 1;
-            };
-            alarm 1;
+            end_with_parent();
 
             eval { $self->connection($s, $connection) };
             warn $@ if $@;
@@ -233,6 +245,20 @@ sub serve {
         delete @children{grep { !kill 0 => $_ } keys %children};
         close $s;
     }
+}
+
+
+# a test, or a stub, that is killed leaves nothing behind
+
+sub end_with_parent {
+    my $parent = getppid;
+
+    $SIG{ALRM} = sub {
+        POSIX::_exit(0) if getppid != $parent;
+        alarm 1;
+    };
+
+    alarm 1;
 }
 
 
@@ -247,8 +273,11 @@ sub connection {
         $req->{time} = time;
         $self->record($req);
 
+        # what the stub's own server looks at; long text takes JSON::PP long
+
+        (my $short = $req->{body}) =~ s/"[^"\\]{10000,}"/""/g;
         my $json = eval {
-            JSON::PP->new->utf8->allow_nonref->decode($req->{body})
+            JSON::PP->new->utf8->allow_nonref->decode($short)
         };
         $req->{json} = $json if defined $json;
 
@@ -275,12 +304,22 @@ sub connection {
 sub record {
     my ($self, $what) = @_;
 
-    my $line = JSON::PP->new->latin1->canonical->encode($what) . "\n";
+    my %head = %$what;
+    my $body = delete $head{body} // '';
+
+    my $line = JSON::PP->new->latin1->canonical->encode(\%head) . "\t"
+               . encode_base64($body, '') . "\n";
 
     sysopen my $fh, $self->{record}, O_WRONLY | O_APPEND | O_CREAT, 0644
         or die "$self->{record}: $!";
     flock $fh, LOCK_EX;
-    syswrite $fh, $line;
+
+    for (my $off = 0; $off < length $line; ) {
+        my $n = syswrite $fh, $line, length($line) - $off, $off;
+        next if !defined $n && $!{EINTR};
+        die "$self->{record}: $!" unless $n;
+        $off += $n;
+    }
 }
 
 
