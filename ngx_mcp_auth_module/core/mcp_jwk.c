@@ -11,6 +11,7 @@
  * Called by the life of the key sets, once for each set and worker, and by the
  * tests.  The set, its key ids and its EVP_PKEYs are malloc'ed and freed by
  * mcp_jwk_set_free(); everything else is freed before return.
+ * lint: heap, a set lives until the next one takes its place
  */
 
 #include "mcp_jwk.h"
@@ -70,6 +71,7 @@ static long mcp_jwk_bytes(const json_t *json, const char *name,
     unsigned char *dst, size_t size);
 static int mcp_jwk_is(const json_t *json, const char *name,
     const char *value);
+static int mcp_jwk_text_is(const json_t *text, const char *value);
 
 
 static const struct {
@@ -380,7 +382,7 @@ mcp_jwk_for_signatures(const json_t *json)
             return 0;
         }
 
-        if (strcmp(json_string_value(op), "verify") == 0) {
+        if (mcp_jwk_text_is(op, "verify")) {
             verify = 1;
         }
     }
@@ -418,7 +420,7 @@ mcp_jwk_kid(const json_t *json, mcp_jwk_t *key)
         return MCP_ERROR;
     }
 
-    memcpy(key->kid.data, json_string_value(kid), len);
+    memcpy(key->kid.data, json_string_value(kid), json_string_length(kid));
     key->kid.len = len;
 
     return MCP_OK;
@@ -736,31 +738,37 @@ static long
 mcp_jwk_bytes(const json_t *json, const char *name, unsigned char *dst,
     size_t size)
 {
-    size_t   len;
-    json_t  *member;
+    size_t       len;
+    json_t      *member;
+    const char  *text;
 
     member = json_object_get(json, name);
     if (!json_is_string(member)) {
         return -1;
     }
 
+    text = json_string_value(member);
     len = json_string_length(member);
+
     if (len * 3 / 4 > size) {
         return -1;
     }
 
-    return mcp_base64url_decode(dst, (const unsigned char *)
-                                json_string_value(member), len);
+    return mcp_base64url_decode(dst, (const unsigned char *) text, len);
 }
 
 
 static int
 mcp_jwk_is(const json_t *json, const char *name, const char *value)
 {
-    json_t  *member;
+    return mcp_jwk_text_is(json_object_get(json, name), value);
+}
 
-    member = json_object_get(json, name);
 
-    return json_is_string(member)
-           && strcmp(json_string_value(member), value) == 0;
+static int
+mcp_jwk_text_is(const json_t *text, const char *value)
+{
+    return json_is_string(text)
+           && json_string_length(text) == strlen(value)
+           && memcmp(json_string_value(text), value, strlen(value)) == 0;
 }

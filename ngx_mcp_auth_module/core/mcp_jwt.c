@@ -9,6 +9,7 @@
  *
  * A mcp_jwt_t is one malloc'ed block (struct, header, payload and signature
  * decoded) and two jansson trees; mcp_jwt_free() frees them.
+ * lint: heap, it outlives no request but waits for keys apart from its pool
  *
  * Called by the access phase when a token is not in the cache of verified
  * tokens: the cold path.  jansson is at home here.

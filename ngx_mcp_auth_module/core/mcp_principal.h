@@ -54,7 +54,7 @@ typedef struct {
     mcp_claim_t         *claims;        /* those asked for, scalars as text */
     unsigned             nclaims;
 
-    int64_t              exp;           /* s since the epoch, leeway not added */
+    int64_t              exp;           /* s since the epoch, no leeway */
     int64_t              iat;
 } mcp_principal_t;
 
