@@ -128,7 +128,9 @@ test:
 	    unit $(UNIT_TESTS) prove $(T) \
 	    $(if $(SAN),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
 
-run: deps build $(MINT)
+run:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build $(MINT)
 	@MODULE='$(TOP)/$(BUILD)/ngx_http_mcp_auth_module.so' CONF='$(CONF)' demo/run
 
 install: build
