@@ -38,7 +38,8 @@ static ngx_str_t *ngx_mcp_header_slot(ngx_http_request_t *r,
 static ngx_int_t ngx_mcp_check_origin(ngx_mcp_ctx_t *ctx);
 static ngx_uint_t ngx_mcp_has_query_token(ngx_str_t *args);
 static ngx_int_t ngx_mcp_check_media_type(ngx_str_t *type);
-static ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+static u_char *ngx_mcp_media_space(u_char *p, u_char *last);
+static u_char *ngx_mcp_media_token(u_char *p, u_char *last);
 static ngx_int_t ngx_mcp_access_token(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_keys(ngx_http_request_t *r,
@@ -68,6 +69,8 @@ static ngx_int_t ngx_mcp_access_decide(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx,
     mcp_decision_t *d);
+static ngx_int_t ngx_mcp_decide_scopes(ngx_mcp_ctx_t *ctx, mcp_target_e kind,
+    mcp_decision_t *d, u_char *scope, size_t size);
 static ngx_int_t ngx_mcp_access_allow(ngx_mcp_ctx_t *ctx, const char *ev);
 
 
@@ -92,9 +95,9 @@ ngx_mcp_access_handler(ngx_http_request_t *r)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-    } else if (ctx->server == NULL) {
+    } else if (ctx->state == NGX_MCP_START && ctx->ev == NULL) {
 
-        /* came from an unprotected location with a context of its error */
+        /* came from elsewhere before anything was asked or decided */
 
         ctx->conf = mlcf;
         ctx->server = mlcf->server;
@@ -118,6 +121,14 @@ ngx_mcp_access_handler(ngx_http_request_t *r)
     }
 
     if (ctx->state == NGX_MCP_REFUSED) {
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    if (ctx->state == NGX_MCP_BODY && ctx->reading && !ctx->body_read) {
+
+        /* an error page for a body that never came */
+
+        ctx->state = NGX_MCP_REFUSED;
         return NGX_HTTP_FORBIDDEN;
     }
 
@@ -176,8 +187,11 @@ ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
             rc = ngx_mcp_access_decide(r, ctx);
             break;
 
-        default: /* NGX_MCP_DONE */
+        case NGX_MCP_DONE:
             return NGX_OK;
+
+        default: /* NGX_MCP_REFUSED */
+            return NGX_HTTP_FORBIDDEN;
         }
 
         if (rc != NGX_OK) {
@@ -211,7 +225,7 @@ ngx_mcp_access_start(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return ngx_mcp_reply_unauthorized(r, ctx, 0, "no_token");
     }
 
-    if (ngx_mcp_bearer(r, ctx) != NGX_OK) {
+    if (ngx_mcp_bearer(r, &ctx->token) != NGX_OK) {
         return ngx_mcp_reply_unauthorized(r, ctx, ctx->token.len ? 1 : 0,
                                           "bad_authorization");
     }
@@ -390,56 +404,104 @@ ngx_mcp_has_query_token(ngx_str_t *args)
 }
 
 
-/* application/json, with parameters; a charset must be utf-8 */
+/*
+ * application/json with parameters (RFC 9110, 5.6.6), of which each charset
+ * must be utf-8.  What is not quite so, another parser reads in another way.
+ */
 static ngx_int_t
 ngx_mcp_check_media_type(ngx_str_t *type)
 {
-    u_char  *p, *last;
+    u_char     *p, *last;
+    ngx_str_t   name, value;
 
     static const char  json[] = "application/json";
 
+    p = type->data;
+    last = p + type->len;
+
     if (type->len < sizeof(json) - 1
-        || ngx_strncasecmp(type->data, (u_char *) json, sizeof(json) - 1)
-           != 0)
+        || ngx_strncasecmp(p, (u_char *) json, sizeof(json) - 1) != 0)
     {
         return NGX_DECLINED;
     }
 
-    p = type->data + sizeof(json) - 1;
-    last = type->data + type->len;
+    p = ngx_mcp_media_space(p + sizeof(json) - 1, last);
 
+    while (p < last) {
+
+        if (*p != ';') {
+            return NGX_DECLINED;
+        }
+
+        p = ngx_mcp_media_space(p + 1, last);
+
+        if (p == last || *p == ';') {
+            continue;
+        }
+
+        name.data = p;
+        p = ngx_mcp_media_token(p, last);
+        name.len = p - name.data;
+
+        if (name.len == 0 || p == last || *p != '=') {
+            return NGX_DECLINED;
+        }
+
+        if (++p < last && *p == '"') {
+            value.data = ++p;
+
+            while (p < last && *p != '"' && *p != '\\') {
+                p++;
+            }
+
+            if (p == last || *p == '\\') {
+                return NGX_DECLINED;
+            }
+
+            value.len = p++ - value.data;
+
+        } else {
+            value.data = p;
+            p = ngx_mcp_media_token(p, last);
+            value.len = p - value.data;
+        }
+
+        if (value.len == 0
+            || (mcp_str_caseeq(name.data, name.len, "charset", 7)
+                && !mcp_str_caseeq(value.data, value.len, "utf-8", 5)))
+        {
+            return NGX_DECLINED;
+        }
+
+        p = ngx_mcp_media_space(p, last);
+    }
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_mcp_media_space(u_char *p, u_char *last)
+{
     while (p < last && (*p == ' ' || *p == '\t')) {
         p++;
     }
 
-    if (p == last) {
-        return NGX_OK;
-    }
+    return p;
+}
 
-    if (*p != ';') {
-        return NGX_DECLINED;
-    }
 
-    p = ngx_strlcasestrn(p, last, (u_char *) "charset=",
-                         sizeof("charset=") - 2);
-    if (p == NULL) {
-        return NGX_OK;
-    }
-
-    p += sizeof("charset=") - 1;
-
-    if (p < last && *p == '"') {
+/* The end of a token (RFC 9110, 5.6.2). */
+static u_char *
+ngx_mcp_media_token(u_char *p, u_char *last)
+{
+    while (p < last && *p > 0x20 && *p < 0x7f
+           && ngx_strchr("\"(),/:;<=>?@[\\]{}", *p) == NULL)
+    {
         p++;
     }
 
-    if (last - p < 5 || ngx_strncasecmp(p, (u_char *) "utf-8", 5) != 0) {
-        return NGX_DECLINED;
-    }
-
-    p += 5;
-
-    return (p == last || *p == '"' || *p == ' ' || *p == ';') ? NGX_OK
-                                                              : NGX_DECLINED;
+    return p;
 }
 
 
@@ -448,14 +510,19 @@ ngx_mcp_check_media_type(ngx_str_t *type)
  * characters are checked when it is read, not each time that it is found in
  * the cache.
  */
-static ngx_int_t
-ngx_mcp_bearer(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+ngx_int_t
+ngx_mcp_bearer(ngx_http_request_t *r, ngx_str_t *token)
 {
     u_char     *p, *last;
     ngx_str_t  *value;
 
+    ngx_str_null(token);
+
+    if (r->headers_in.authorization == NULL) {
+        return NGX_DECLINED;
+    }
+
     value = &r->headers_in.authorization->value;
-    ngx_str_null(&ctx->token);
 
     if (value->len < sizeof("Bearer x") - 1
         || ngx_strncasecmp(value->data, (u_char *) "Bearer ",
@@ -471,10 +538,10 @@ ngx_mcp_bearer(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         p++;
     }
 
-    ctx->token.data = p;
-    ctx->token.len = last - p;
+    token->data = p;
+    token->len = last - p;
 
-    return ctx->token.len ? NGX_OK : NGX_DECLINED;
+    return token->len ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -492,11 +559,7 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     sv = ctx->server;
 
-    ngx_mcp_cache_key(mmcf->cache, &ctx->token, ctx->key);
-
-    for (i = 0; i < NGX_MCP_DIGEST; i++) {
-        ctx->key[i] ^= sv->fingerprint[i];
-    }
+    ngx_mcp_token_key(mmcf, sv, &ctx->token, ctx->key);
 
     ctx->entry = ngx_mcp_cache_get(mmcf->cache, ctx->key, ngx_time());
 
@@ -537,6 +600,21 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 }
 
 
+/* The cache's key of a token, as this server takes it. */
+void
+ngx_mcp_token_key(ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv,
+    ngx_str_t *token, u_char *key)
+{
+    ngx_uint_t  i;
+
+    ngx_mcp_cache_key(mmcf->cache, token, key);
+
+    for (i = 0; i < NGX_MCP_DIGEST; i++) {
+        key[i] ^= sv->fingerprint[i];
+    }
+}
+
+
 /* Remembers that this token is bad, and says so. */
 static ngx_int_t
 ngx_mcp_access_refuse(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
@@ -545,6 +623,13 @@ ngx_mcp_access_refuse(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_main_conf_t  *mmcf;
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    if (ngx_strcmp(reason, "internal") == 0) {
+
+        /* out of memory: that says nothing about the token */
+
+        return ngx_mcp_reply_unavailable(r, ctx, 1, reason);
+    }
 
     ngx_mcp_cache_refuse(mmcf->cache, ctx->key, reason,
                          ngx_time() + NGX_MCP_REFUSED_TIME);
@@ -838,6 +923,7 @@ ngx_mcp_access_body(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     ngx_mcp_account(ctx);
+    ctx->reading = 1;
 
     rc = ngx_http_read_client_request_body(r, ngx_mcp_body_handler);
 
@@ -1057,8 +1143,6 @@ ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     mcp_decision_t   d;
     u_char           scope[1024];
 
-    static mcp_str_t  none = { 0, NULL };
-
     m = ctx->message;
     kind = MCP_TARGET_NONE;
     rc = NGX_OK;
@@ -1070,7 +1154,8 @@ ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         rc = ngx_mcp_decide_message(ctx, &d);
 
         if (rc == NGX_OK) {
-            kind = m->target_kind;
+            kind = (m->method_class == MCP_METHOD_LISTEN && m->nuris)
+                   ? MCP_TARGET_RESOURCE : m->target_kind;
         }
 
         if (m->method_class == MCP_METHOD_DISCOVER
@@ -1083,10 +1168,7 @@ ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ctx->rule = d.rule;
     ctx->reason = d.reason;
 
-    if (mcp_policy_scopes(ctx->server->policy, &ctx->principal->scopes, kind,
-                          m ? &m->target : &none, &d, scope, sizeof(scope))
-        != MCP_OK)
-    {
+    if (ngx_mcp_decide_scopes(ctx, kind, &d, scope, sizeof(scope)) != NGX_OK) {
         ctx->rule = d.rule;
         return ngx_mcp_reply_scope(r, ctx, &d.scope);
     }
@@ -1193,6 +1275,45 @@ ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
     default:
         return NGX_OK;
     }
+}
+
+
+/*
+ * The server's scopes, and those of the target; a subscription has a target for
+ * each URI, the first that lacks a scope is told.  scope is written to.
+ */
+static ngx_int_t
+ngx_mcp_decide_scopes(ngx_mcp_ctx_t *ctx, mcp_target_e kind,
+    mcp_decision_t *d, u_char *scope, size_t size)
+{
+    ngx_uint_t           i, n;
+    mcp_str_t           *target;
+    mcp_message_t       *m;
+    const mcp_policy_t  *policy;
+
+    static mcp_str_t  none = { 0, NULL };
+
+    m = ctx->message;
+    policy = ctx->server->policy;
+
+    target = m ? &m->target : &none;
+    n = 1;
+
+    if (m && m->method_class == MCP_METHOD_LISTEN && m->nuris) {
+        target = m->uris;
+        n = m->nuris;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (mcp_policy_scopes(policy, &ctx->principal->scopes, kind,
+                              &target[i], d, scope, size)
+            != MCP_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

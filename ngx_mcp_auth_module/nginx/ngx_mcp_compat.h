@@ -18,4 +18,12 @@
 #endif
 
 
+/* what $http_cookie and $cookie_NAME are made of: an array before 1.23.0 */
+#if (nginx_version >= 1023000)
+#define ngx_mcp_forget_cookies(r)  (r)->headers_in.cookie = NULL
+#else
+#define ngx_mcp_forget_cookies(r)  (r)->headers_in.cookies.nelts = 0
+#endif
+
+
 #endif /* NGX_MCP_COMPAT_H */

@@ -16,6 +16,10 @@
                             |NGX_MCP_SERVER_CONF|NGX_MCP_ROLE_CONF)
 
 
+static ngx_int_t ngx_mcp_conf_error_pages(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
+
+
 #define ngx_mcp_limit(name, set, member)                                      \
     { ngx_string(name),                                                       \
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,  \
@@ -306,6 +310,51 @@ ngx_mcp_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/*
+ * nginx refuses a body by its Content-Length before any phase of ours knows the
+ * location; an error_page would then take the request, with the caller's
+ * token, to wherever it points.  413 is answered by us alone.  The array may be
+ * shared with other locations: it is copied.
+ */
+static ngx_int_t
+ngx_mcp_conf_error_pages(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_uint_t            i;
+    ngx_array_t          *pages;
+    ngx_http_err_page_t  *from, *to;
+
+    if (clcf->error_pages == NULL) {
+        return NGX_OK;
+    }
+
+    pages = ngx_array_create(cf->pool, ngx_max(clcf->error_pages->nelts, 1),
+                             sizeof(ngx_http_err_page_t));
+    if (pages == NULL) {
+        return NGX_ERROR;
+    }
+
+    from = clcf->error_pages->elts;
+
+    for (i = 0; i < clcf->error_pages->nelts; i++) {
+
+        if (from[i].status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+            continue;
+        }
+
+        to = ngx_array_push(pages);
+        if (to == NULL) {
+            return NGX_ERROR;
+        }
+
+        *to = from[i];
+    }
+
+    clcf->error_pages = pages;
+
+    return NGX_OK;
+}
+
+
 /* After merging: the location's server, limits, and what cannot go with it. */
 char *
 ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
@@ -353,11 +402,11 @@ ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
         || conf->max_list_entry < 256 || conf->max_event < 256)
     {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "a mcp_max_* limit is out of its range for mcp_auth "
-                      "\"%V\" in %V:%ui (depth 4 to %d, name 64 to 64k, id 8 "
-                      "to 256, token and body from 64, list entry and event "
-                      "from 256)",
-                      &ref->name, &ref->file, ref->line, MCP_JSON_MAX_DEPTH);
+                      "a mcp_max_* limit is out of its range (depth 4 to %d, "
+                      "name 64 to 64k, id 8 to 256, token and body from 64, "
+                      "list entry and event from 256) for mcp_auth \"%V\" in "
+                      "%V:%ui", MCP_JSON_MAX_DEPTH, &ref->name, &ref->file,
+                      ref->line);
         return NGX_CONF_ERROR;
     }
 
@@ -391,6 +440,10 @@ ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
         || clcf->client_max_body_size > (off_t) conf->max_body)
     {
         clcf->client_max_body_size = conf->max_body;
+    }
+
+    if (ngx_mcp_conf_error_pages(cf, clcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     mmcf->used = 1;

@@ -237,7 +237,7 @@ ngx_mcp_conf_secret(ngx_conf_t *cf, ngx_str_t *ref, ngx_str_t *out)
 
         (void) ngx_cpystrn(name, ref->data + 4, ref->len - 3);
 
-        env = getenv((char *) name);
+        env = getenv((char *) name); /* lint: getenv, only while starting */
 
         if (env == NULL || *env == '\0') {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

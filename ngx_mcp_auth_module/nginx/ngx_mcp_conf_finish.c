@@ -12,6 +12,10 @@ static ngx_int_t ngx_mcp_finish_issuer(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_issuer_t *is);
 static ngx_int_t ngx_mcp_finish_roles(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_issuer_t *is);
+static ngx_int_t ngx_mcp_finish_map(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf, ngx_mcp_issuer_t *is);
+static ngx_int_t ngx_mcp_finish_roles_of(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_server(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_issuers_of(ngx_conf_t *cf,
@@ -74,13 +78,6 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
     }
 
     ngx_mcp_fingerprint(mmcf);
-
-    ngx_str_set(&name, "http_authorization");
-
-    mmcf->authorization_index = ngx_http_get_variable_index(cf, &name);
-    if (mmcf->authorization_index == NGX_ERROR) {
-        return NGX_ERROR;
-    }
 
     ngx_str_set(&name, "request_id");
 
@@ -180,7 +177,7 @@ ngx_mcp_finish_roles(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     mcp_role_map_t  *map;
 
     if (is->jwt.nrole_map) {
-        return NGX_OK;
+        return ngx_mcp_finish_map(cf, mmcf, is);
     }
 
     role = mmcf->roles.elts;
@@ -202,11 +199,87 @@ ngx_mcp_finish_roles(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
 }
 
 
+/* A role that no server knows is a slip of the pen in one of the two. */
+static ngx_int_t
+ngx_mcp_finish_map(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_issuer_t *is)
+{
+    ngx_str_t          *role;
+    ngx_uint_t          i, j;
+    ngx_mcp_server_t  **svp;
+
+    svp = mmcf->servers.elts;
+    role = mmcf->roles.elts;
+
+    for (i = 0; i < is->jwt.nrole_map; i++) {
+
+        for (j = 0; j < mmcf->servers.nelts; j++) {
+            if (mcp_role_held(&svp[j]->roles, is->jwt.role_map[i].role)) {
+                break;
+            }
+        }
+
+        if (j == mmcf->servers.nelts) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "mcp_issuer \"%V\": role \"%V\" is in no "
+                          "mcp_server in %V:%ui", &is->name,
+                          &role[is->jwt.role_map[i].role], &is->conf_file,
+                          is->conf_line);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* Rules of a role that none of the issuers grants can never match. */
+static ngx_int_t
+ngx_mcp_finish_roles_of(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_server_t *sv)
+{
+    ngx_str_t         *role;
+    ngx_uint_t         i, j, n, found;
+    mcp_jwt_issuer_t  *jwt;
+
+    role = mmcf->roles.elts;
+
+    for (n = 1; n < mmcf->roles.nelts; n++) {
+
+        if (!mcp_role_held(&sv->roles, n)) {
+            continue;
+        }
+
+        found = 0;
+
+        for (i = 0; i < sv->nissuers && !found; i++) {
+            jwt = &sv->issuers[i]->jwt;
+
+            for (j = 0; j < jwt->nrole_map && !found; j++) {
+                found = (jwt->role_map[j].role == n);
+            }
+        }
+
+        if (!found) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "mcp_server \"%V\": role \"%V\" is in the \"role\" "
+                          "lines of none of its issuers in %V:%ui",
+                          &sv->name, &role[n], &sv->conf_file,
+                          sv->conf_line);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_mcp_finish_server(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_server_t *sv)
 {
     if (ngx_mcp_finish_issuers_of(cf, mmcf, sv) != NGX_OK
+        || ngx_mcp_finish_roles_of(cf, mmcf, sv) != NGX_OK
         || ngx_mcp_finish_credential(cf, mmcf, sv) != NGX_OK)
     {
         return NGX_ERROR;

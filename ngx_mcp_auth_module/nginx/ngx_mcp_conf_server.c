@@ -7,7 +7,11 @@
 #include "ngx_mcp_conf.h"
 
 
+static ngx_uint_t ngx_mcp_server_roles(ngx_mcp_server_t *sv);
+static char *ngx_mcp_server_origins(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t n);
 static char *ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv);
+static void ngx_mcp_server_hyphens(ngx_str_t *name);
 
 
 char *
@@ -85,6 +89,11 @@ ngx_mcp_conf_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                   &sv->name);
     }
 
+    if (ngx_mcp_server_roles(sv) == 0) {
+        return ngx_mcp_conf_error(cf, "mcp_server \"%V\" has no \"role\", "
+                                  "nobody could call anything", &sv->name);
+    }
+
     if (mcp_policy_finish(sv->policy, error, sizeof(error)) != MCP_OK) {
         return ngx_mcp_conf_error(cf, "mcp_server \"%V\": %s", &sv->name,
                                   error);
@@ -131,6 +140,10 @@ ngx_mcp_server_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
 
     case 'o': /* origin */
+        if (ngx_mcp_server_origins(cf, &value[1], n) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
         return ngx_mcp_conf_append(cf, &sv->origins, &value[1], n);
 
     case 'p': /* params */
@@ -170,6 +183,7 @@ ngx_mcp_server_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (ngx_strcmp(value[0].data, "strip") == 0) {
         for (i = 1; i <= n; i++) {
             ngx_strlow(value[i].data, value[i].data, value[i].len);
+            ngx_mcp_server_hyphens(&value[i]);
 
             if (value[i].len == 0 || value[i].data[0] == '*') {
                 return ngx_mcp_conf_error(cf, "\"%V\" would strip headers "
@@ -224,7 +238,24 @@ ngx_mcp_server_role(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    mcp_role_set(&mmcf->server->roles, mmcf->role);
+
     return ngx_mcp_conf_block(cf, NGX_MCP_ROLE_CONF);
+}
+
+
+static ngx_uint_t
+ngx_mcp_server_roles(ngx_mcp_server_t *sv)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < MCP_MAX_ROLES / 64; i++) {
+        if (sv->roles.bits[i]) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -241,6 +272,57 @@ ngx_mcp_server_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         != MCP_OK)
     {
         return ngx_mcp_conf_error(cf, "%s", error);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* As ngx_mcp_swap.c compares: X_User is X-User. */
+static void
+ngx_mcp_server_hyphens(ngx_str_t *name)
+{
+    size_t  i;
+
+    for (i = 0; i < name->len; i++) {
+        if (name->data[i] == '_') {
+            name->data[i] = '-';
+        }
+    }
+}
+
+
+/* As a browser writes them (RFC 6454, 6.1): scheme://host[:port], no more. */
+static char *
+ngx_mcp_server_origins(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t n)
+{
+    u_char      *p, *last;
+    ngx_uint_t   i;
+
+    for (i = 0; i < n; i++) {
+        p = value[i].data;
+        last = p + value[i].len;
+
+        while (p < last && *p != ':') {
+            p++;
+        }
+
+        if (p > value[i].data && last - p > 3
+            && ngx_strncmp(p, "://", 3) == 0)
+        {
+            for (p += 3; p < last && *p > 0x20 && *p < 0x7f
+                         && ngx_strchr("/?#@*\"\\,", *p) == NULL; p++)
+            {
+                /* void */
+            }
+
+            if (p == last) {
+                continue;
+            }
+        }
+
+        return ngx_mcp_conf_error(cf, "origin \"%V\" is not "
+                                  "scheme://host[:port]", &value[i]);
     }
 
     return NGX_CONF_OK;

@@ -43,6 +43,7 @@ struct ngx_mcp_fetch_s {
     size_t                body_len;
     size_t                body_size;
 
+    unsigned              quiet:1;
     unsigned              finished:1;
 };
 
@@ -68,7 +69,10 @@ static void ngx_mcp_fetch_read_handler(ngx_event_t *rev);
 static int ngx_mcp_fetch_body(void *ctx, const unsigned char *data,
     size_t len);
 static void ngx_mcp_fetch_finish(ngx_mcp_fetch_t *f, const char *error);
-static void ngx_mcp_fetch_log(ngx_mcp_fetch_t *f, const char *error);
+static const char *ngx_mcp_fetch_error(ngx_mcp_fetch_t *f,
+    const char *error);
+static void ngx_mcp_fetch_log(ngx_mcp_fetch_t *f, const char *error,
+    const char *text);
 static void ngx_mcp_fetch_free(ngx_mcp_fetch_t *f);
 static u_char *ngx_mcp_fetch_log_error(ngx_log_t *log, u_char *buf,
     size_t len);
@@ -171,6 +175,7 @@ ngx_mcp_fetch_init(ngx_mcp_fetch_t *f, ngx_mcp_fetch_request_t *req)
     f->done = req->done;
     f->data = req->data;
     f->timeout = req->conf->timeout;
+    f->quiet = req->quiet;
 
     f->url.data = ngx_pstrdup(f->pool, &req->url.url);
     if (f->url.data == NULL) {
@@ -582,8 +587,8 @@ ngx_mcp_fetch_finish(ngx_mcp_fetch_t *f, const char *error)
     res.max_age = -1;
 
     if (error) {
-        res.error = error;
-        ngx_mcp_fetch_log(f, error);
+        res.error = ngx_mcp_fetch_error(f, error);
+        ngx_mcp_fetch_log(f, error, res.error);
 
     } else {
         res.status = f->http.status;
@@ -604,21 +609,44 @@ ngx_mcp_fetch_finish(ngx_mcp_fetch_t *f, const char *error)
 }
 
 
+/* With what the connection knows about it. */
+static const char *
+ngx_mcp_fetch_error(ngx_mcp_fetch_t *f, const char *error)
+{
+    u_char      *p;
+    const char  *detail;
+
+    detail = f->conn.detail;
+
+    if (detail == NULL || error != f->conn.error) {
+        return error;
+    }
+
+    p = ngx_pnalloc(f->pool, ngx_strlen(error) + ngx_strlen(detail)
+                             + sizeof(" ()"));
+    if (p == NULL) {
+        return error;
+    }
+
+    ngx_sprintf(p, "%s (%s)%Z", error, detail);
+
+    return (char *) p;
+}
+
+
 /* The one line about a failure; nginx's own lines name the URL at their end. */
 static void
-ngx_mcp_fetch_log(ngx_mcp_fetch_t *f, const char *error)
+ngx_mcp_fetch_log(ngx_mcp_fetch_t *f, const char *error, const char *text)
 {
+    ngx_uint_t  level;
+
+    level = f->quiet ? NGX_LOG_INFO : NGX_LOG_ERR;
+
     f->log->handler = NULL;
 
-    if (f->conn.detail && error == f->conn.error) {
-        ngx_log_error(NGX_LOG_ERR, f->log, 0, "mcp fetch of \"%V\": %s (%s)",
-                      &f->url, error, f->conn.detail);
-
-    } else {
-        ngx_log_error(NGX_LOG_ERR, f->log,
-                      error == f->conn.error ? f->conn.err : 0,
-                      "mcp fetch of \"%V\": %s", &f->url, error);
-    }
+    ngx_log_error(level, f->log,
+                  error == f->conn.error ? f->conn.err : 0,
+                  "mcp fetch of \"%V\": %s", &f->url, text);
 
     f->log->handler = ngx_mcp_fetch_log_error;
 }

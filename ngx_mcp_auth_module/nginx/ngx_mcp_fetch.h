@@ -46,8 +46,8 @@ typedef struct {
 
 
 typedef struct {
-    const char          *error;         /* static sentence; NULL: got a
-                                           complete response */
+    const char          *error;         /* sentence, valid during the callback;
+                                           NULL: got a complete response */
     ngx_uint_t           status;
     ngx_str_t            body;          /* valid during the callback only */
     ngx_str_t            content_type;
@@ -67,6 +67,7 @@ typedef struct {
     ngx_str_t            headers;       /* whole lines with CRLF, or empty */
     ngx_str_t            body;          /* POST */
     size_t               max_body;      /* bytes; more is an error */
+    unsigned             quiet:1;       /* the caller logs failures */
     ngx_mcp_fetch_pt     done;
     void                *data;
 } ngx_mcp_fetch_request_t;
@@ -100,7 +101,8 @@ ngx_int_t ngx_mcp_fetch_conf_init(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc,
  * this returns; *fetch may be used to cancel until then.  NGX_ERROR: done will
  * not be called (logged).  Everything in req but conf is copied; so is log,
  * whose file must outlive the fetch: the cycle's, not a request's.  A failure
- * is logged here, once, at error level, without the query of the URL.
+ * is logged here, once, at error level (quiet: info), without the query of the
+ * URL.
  */
 ngx_int_t ngx_mcp_fetch_start(ngx_mcp_fetch_request_t *req, ngx_log_t *log,
     ngx_mcp_fetch_t **fetch);

@@ -702,6 +702,7 @@ static ngx_int_t
 ngx_mcp_keys_request(ngx_mcp_keys_worker_t *kw, ngx_mcp_url_t *url,
     ngx_mcp_keys_step_e step)
 {
+    u_char                  *query;
     ngx_int_t                rc;
     ngx_mcp_fetch_request_t  req;
 
@@ -712,11 +713,19 @@ ngx_mcp_keys_request(ngx_mcp_keys_worker_t *kw, ngx_mcp_url_t *url,
     req.url = *url;
     req.max_body = step == NGX_MCP_KEYS_SET ? kw->issuer->max_key_set
                                             : NGX_MCP_KEYS_DISCOVERY;
+    req.quiet = 1;
     req.done = ngx_mcp_keys_fetched;
     req.data = kw;
 
     kw->step = step;
     kw->url = url->url;
+
+    /* for logs, which need not know a query */
+
+    query = ngx_strlchr(kw->url.data, kw->url.data + kw->url.len, '?');
+    if (query) {
+        kw->url.len = query - kw->url.data;
+    }
 
     rc = ngx_mcp_fetch_start(&req, ngx_cycle->log, &kw->fetch);
 
@@ -866,7 +875,8 @@ ngx_mcp_keys_jwks_uri(ngx_mcp_keys_worker_t *kw, json_t *doc, ngx_str_t *text)
         return "out of memory";
     }
 
-    ngx_memcpy(text->data, json_string_value(uri), text->len + 1);
+    /* with its NUL */
+    ngx_memcpy(text->data, json_string_value(uri), json_string_length(uri) + 1);
 
     return NULL;
 }

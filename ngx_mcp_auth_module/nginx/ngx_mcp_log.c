@@ -32,6 +32,8 @@ struct ngx_mcp_audit_log_s {
     ngx_event_t              turn;              /* posted, or the timer */
     ngx_mcp_counters_t      *counters;
     time_t                   complained;
+    ngx_uint_t               torn;              /* the file ends in half a
+                                                   line */
 };
 
 
@@ -40,6 +42,8 @@ static ngx_mcp_audit_log_t *ngx_mcp_log_add(ngx_conf_t *cf,
 static void ngx_mcp_log_flush_file(ngx_open_file_t *file, ngx_log_t *log);
 static void ngx_mcp_log_turn(ngx_event_t *ev);
 static void ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log);
+static void ngx_mcp_log_failed(ngx_mcp_audit_log_t *al, ssize_t n,
+    ngx_err_t err, ngx_log_t *log);
 static void ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a,
     ngx_log_t *log);
 static void ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
@@ -228,7 +232,9 @@ ngx_mcp_log_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
     for (i = 0; i < mmcf->logs.nelts; i++) {
         al = alp[i];
 
-        size = ngx_max(al->size, NGX_MCP_AUDIT_BUFFER);
+        /* a line more than what makes it be written */
+
+        size = al->size ? al->size + MCP_AUDIT_MAX : NGX_MCP_AUDIT_BUFFER;
 
         al->start = ngx_pnalloc(cycle->pool, size);
         if (al->start == NULL) {
@@ -287,10 +293,9 @@ ngx_mcp_log_turn(ngx_event_t *ev)
 static void
 ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
 {
-    size_t       len;
-    ssize_t      n;
-    ngx_err_t    err;
-    ngx_uint_t   lines;
+    size_t     len;
+    ssize_t    n;
+    ngx_err_t  err;
 
     if (al->turn.timer_set) {
         ngx_del_timer(&al->turn);
@@ -302,27 +307,57 @@ ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
         return;
     }
 
-    lines = al->lines;
+    if (al->torn && ngx_write_fd(al->file->fd, "\n", 1) == 1) {
+        al->torn = 0;
+    }
 
     n = ngx_write_fd(al->file->fd, al->start, len);
     err = (n == -1) ? ngx_errno : 0;
 
-    al->pos = al->start;
-    al->lines = 0;
-
     if (n == (ssize_t) len) {
-        (void) ngx_atomic_fetch_add(&al->counters->audit_written, lines);
-        return;
+        (void) ngx_atomic_fetch_add(&al->counters->audit_written, al->lines);
+
+    } else {
+        ngx_mcp_log_failed(al, n, err, log);
     }
 
-    (void) ngx_atomic_fetch_add(&al->counters->audit_failed, lines);
+    al->pos = al->start;
+    al->lines = 0;
+}
+
+
+/*
+ * A full disk may take a part of what is written: the half line that it ends
+ * in is closed before the next one.
+ */
+static void
+ngx_mcp_log_failed(ngx_mcp_audit_log_t *al, ssize_t n, ngx_err_t err,
+    ngx_log_t *log)
+{
+    ssize_t     i;
+    ngx_uint_t  written;
+
+    written = 0;
+
+    for (i = 0; i < n; i++) {
+        written += (al->start[i] == LF);
+    }
+
+    if (n > 0) {
+        al->torn = (al->start[n - 1] != LF);
+    }
+
+    (void) ngx_atomic_fetch_add(&al->counters->audit_written, written);
+    (void) ngx_atomic_fetch_add(&al->counters->audit_failed,
+                                al->lines - written);
 
     if (ngx_time() - al->complained >= NGX_MCP_AUDIT_SILENCE) {
         al->complained = ngx_time();
 
         ngx_log_error(NGX_LOG_ERR, log, err,
                       "mcp_audit: %ui records for \"%V\" were not written "
-                      "(%z of %uz bytes)", lines, &al->file->name, n, len);
+                      "(%z of %z bytes)", al->lines - written,
+                      &al->file->name, n, al->pos - al->start);
     }
 }
 

@@ -108,7 +108,7 @@ ngx_mcp_metadata_find(ngx_mcp_srv_conf_t *mscf, ngx_str_t *uri)
 static ngx_int_t
 ngx_mcp_metadata_headers(ngx_http_request_t *r)
 {
-    ngx_uint_t  i;
+    ngx_uint_t  i, n;
     ngx_str_t   value;
 
     static const struct {
@@ -121,7 +121,15 @@ ngx_mcp_metadata_headers(ngx_http_request_t *r)
         { "Cache-Control", "public, max-age=3600" }
     };
 
-    for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+    n = sizeof(headers) / sizeof(headers[0]);
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+
+        /* not the document */
+        n--;
+    }
+
+    for (i = 0; i < n; i++) {
         value.data = (u_char *) headers[i].value;
         value.len = ngx_strlen(headers[i].value);
 

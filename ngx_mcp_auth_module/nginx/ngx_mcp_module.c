@@ -16,7 +16,10 @@ static void *ngx_mcp_create_main_conf(ngx_conf_t *cf);
 static void *ngx_mcp_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_mcp_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static ngx_int_t ngx_mcp_enter_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_mcp_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_mcp_header_variables(ngx_cycle_t *cycle,
+    ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_exit_process(ngx_cycle_t *cycle);
 static void ngx_mcp_cleanup_ctx(void *data);
 static void ngx_mcp_detach_ctx(void *data);
@@ -74,6 +77,7 @@ ngx_mcp_postconfiguration(ngx_conf_t *cf)
         ngx_http_handler_pt  handler;
     } phases[] = {
         { NGX_HTTP_SERVER_REWRITE_PHASE, ngx_mcp_metadata_handler },
+        { NGX_HTTP_REWRITE_PHASE, ngx_mcp_enter_handler },
         { NGX_HTTP_ACCESS_PHASE, ngx_mcp_access_handler },
         { NGX_HTTP_PRECONTENT_PHASE, ngx_mcp_swap_handler },
         { NGX_HTTP_LOG_PHASE, ngx_mcp_log_handler }
@@ -125,6 +129,9 @@ ngx_mcp_create_main_conf(ngx_conf_t *cf)
         || ngx_array_init(&mmcf->logs, pool, 2, sizeof(void *)) != NGX_OK
         || ngx_array_init(&mmcf->locations, pool, 4, sizeof(void *)) != NGX_OK
         || ngx_array_init(&mmcf->claims, pool, 2, sizeof(ngx_str_t)) != NGX_OK
+        || ngx_array_init(&mmcf->header_variables, pool, 8,
+                          sizeof(ngx_uint_t))
+           != NGX_OK
         || ngx_array_init(&mmcf->roles, pool, 8, sizeof(ngx_str_t)) != NGX_OK)
     {
         return NULL;
@@ -218,6 +225,32 @@ ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
+/*
+ * What limit_req, allow/deny and others refuse before the access phase goes on
+ * to an error page that may stand in another location: from here on it is
+ * known that the request was one of ours.  Authentication has not begun yet;
+ * a `rewrite` that goes elsewhere is on its way and not ours.
+ */
+static ngx_int_t
+ngx_mcp_enter_handler(ngx_http_request_t *r)
+{
+    ngx_mcp_loc_conf_t  *mlcf;
+
+    mlcf = ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
+
+    if (mlcf->server == NULL
+        || r != r->main
+        || r->uri_changed
+        || ngx_mcp_get_ctx(r))
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_mcp_create_ctx(r) ? NGX_DECLINED
+                                 : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
 static ngx_int_t
 ngx_mcp_init_process(ngx_cycle_t *cycle)
 {
@@ -248,11 +281,51 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_mcp_log_init_worker(cycle, mmcf) != NGX_OK) {
+    if (ngx_mcp_header_variables(cycle, mmcf) != NGX_OK
+        || ngx_mcp_log_init_worker(cycle, mmcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     return ngx_mcp_keys_init_worker(cycle, mmcf);
+}
+
+
+/*
+ * $http_NAME and $cookie_NAME that the configuration uses: known when all of
+ * it was read.  Those that `set` or a map made are not made of a header.
+ */
+static ngx_int_t
+ngx_mcp_header_variables(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_uint_t                  i, *index;
+    ngx_http_variable_t        *v;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
+
+    v = cmcf->variables.elts;
+
+    for (i = 0; i < cmcf->variables.nelts; i++) {
+
+        if ((v[i].flags & NGX_HTTP_VAR_CHANGEABLE)
+            || ((v[i].name.len < 6
+                 || ngx_memcmp(v[i].name.data, "http_", 5) != 0)
+                && (v[i].name.len < 8
+                    || ngx_memcmp(v[i].name.data, "cookie_", 7) != 0)))
+        {
+            continue;
+        }
+
+        index = ngx_array_push(&mmcf->header_variables);
+        if (index == NULL) {
+            return NGX_ERROR;
+        }
+
+        *index = i;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -343,11 +416,15 @@ ngx_mcp_create_ctx(ngx_http_request_t *r)
 }
 
 
-/* Runs before the log phase: nothing may call the request any more. */
+/*
+ * Runs before the log phase: nothing may call the request any more, and no log
+ * shall find the credential in it.
+ */
 static void
 ngx_mcp_detach_ctx(void *data)
 {
     ngx_mcp_access_cancel(data);
+    ngx_mcp_swap_hide(data);
 }
 
 
@@ -363,6 +440,11 @@ ngx_mcp_cleanup_ctx(void *data)
         ngx_mcp_cache_release(ctx->entry);
         ctx->entry = NULL;
         ctx->principal = NULL;
+    }
+
+    if (ctx->early) {
+        ngx_mcp_cache_release(ctx->early);
+        ctx->early = NULL;
     }
 }
 

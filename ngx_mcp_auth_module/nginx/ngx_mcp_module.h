@@ -103,10 +103,11 @@ typedef struct {
     ngx_uint_t               nissuers;
     u_char                   fingerprint[NGX_MCP_DIGEST];  /* of issuers */
     ngx_array_t              origins;           /* ngx_str_t */
-    ngx_array_t              strip;             /* ngx_str_t, lower-case globs */
+    ngx_array_t              strip;             /* ngx_str_t: globs */
     ngx_str_t                credential_name;
     ngx_mcp_credential_t    *credential;        /* NULL: none */
     mcp_policy_t            *policy;
+    mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
     ngx_array_t              clear;             /* unsigned: pointer indices */
     ngx_str_t                challenge;         /* 401 without a token */
@@ -132,7 +133,9 @@ typedef struct {
     ngx_mcp_cache_t         *cache;             /* this worker's */
     u_char                   fingerprint[NGX_MCP_DIGEST];
     ngx_uint_t               used;              /* an mcp_auth somewhere */
-    ngx_int_t                authorization_index;
+    ngx_array_t              header_variables;  /* ngx_uint_t: indices of
+                                                   those made of a request
+                                                   header; in init_process */
     ngx_int_t                request_id_index;
     ngx_int_t                audit_key_set;     /* mcp_audit_key */
     u_char                   audit_key[MCP_DIGEST_KEY];
@@ -221,6 +224,7 @@ typedef struct {
     ngx_mcp_keys_waiter_t    waiter;
     ngx_mcp_cache_entry_t   *entry;
     mcp_principal_t         *principal;
+    ngx_mcp_cache_entry_t   *early;     /* for variables, before access */
 
     /* what */
     mcp_mirror_t             mirror;
@@ -240,6 +244,8 @@ typedef struct {
     mcp_str_t                rule;
     ngx_int_t                rpc_code;  /* of our own answer */
 
+    ngx_table_elt_t         *credential; /* in the request; NULL: none */
+
     /* the response */
     uint64_t                 result_bytes;
     ngx_uint_t               removed;
@@ -250,6 +256,7 @@ typedef struct {
     uint64_t                 step;      /* when this stretch of work began */
     uint64_t                 auth;      /* own work in the access phase */
 
+    unsigned                 reading:1;         /* the body */
     unsigned                 body_read:1;
     unsigned                 waiting:1;         /* keys */
     unsigned                 swapped:1;
@@ -260,6 +267,7 @@ typedef struct {
     unsigned                 has_list:1;
     unsigned                 has_params_digest:1;
     unsigned                 has_result_digest:1;
+    unsigned                 looked_up:1;       /* early */
     unsigned                 logged:1;
 } ngx_mcp_ctx_t;
 
@@ -284,9 +292,13 @@ extern ngx_command_t  ngx_mcp_commands[];
 /* ngx_mcp_access.c */
 ngx_int_t ngx_mcp_access_handler(ngx_http_request_t *r);
 void ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx);
+ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_str_t *token);
+void ngx_mcp_token_key(ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv,
+    ngx_str_t *token, u_char *key);
 
 /* ngx_mcp_swap.c */
 ngx_int_t ngx_mcp_swap_handler(ngx_http_request_t *r);
+void ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx);
 
 /* ngx_mcp_log.c */
 ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);

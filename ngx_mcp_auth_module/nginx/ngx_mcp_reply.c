@@ -243,7 +243,8 @@ ngx_mcp_reply_document(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ctx->decision = "allow";
     ctx->reason = "metadata";
 
-    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_OK, body);
+    return ngx_mcp_reply_send(r, ctx, body->len ? NGX_HTTP_OK
+                                                : NGX_HTTP_NO_CONTENT, body);
 }
 
 

@@ -43,7 +43,7 @@ ngx_int_t ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_reply_fault(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_fault_t *fault);
 
-/* 200 with this document; metadata. */
+/* 200 with this document, 204 when it is empty; metadata. */
 ngx_int_t ngx_mcp_reply_document(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_str_t *body);
 

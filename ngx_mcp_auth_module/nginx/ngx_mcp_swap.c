@@ -6,7 +6,8 @@
  * could be forged, ranges and encodings that would blind the filter.  Elements
  * are copied, not moved: other code points at the old ones, and may.  The
  * credential is then put in.  When there is none, nothing takes the caller's
- * place; it is never forwarded.
+ * place; it is never forwarded.  A variable that was made of a header before,
+ * by `set` or a map, is out of reach: it still has what the caller sent.
  *
  * Every way upstream passes here: a request that was not authorised for this
  * server by its own access phase (a subrequest, say) is refused.
@@ -16,10 +17,15 @@
 #include "ngx_mcp_compat.h"
 
 
-static ngx_int_t ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv);
-static ngx_uint_t ngx_mcp_swap_stripped(ngx_table_elt_t *h,
-    ngx_mcp_server_t *sv);
-static ngx_uint_t ngx_mcp_swap_forgeable(ngx_table_elt_t *h);
+static ngx_int_t ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
+    ngx_mcp_credential_t *cr, ngx_table_elt_t **credential);
+static ngx_int_t ngx_mcp_swap_filter(ngx_http_request_t *r,
+    ngx_mcp_server_t *sv, ngx_list_t *list);
+static void ngx_mcp_swap_forget(ngx_http_request_t *r);
+static ngx_int_t ngx_mcp_swap_name(ngx_http_request_t *r, ngx_table_elt_t *h,
+    mcp_str_t *name);
+static ngx_uint_t ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv);
+static ngx_uint_t ngx_mcp_swap_forgeable(mcp_str_t *name);
 static ngx_table_elt_t *ngx_mcp_swap_push(ngx_http_request_t *r,
     ngx_list_t *list, ngx_str_t *key, ngx_str_t *lowcase, ngx_uint_t hash,
     ngx_str_t *value);
@@ -28,10 +34,11 @@ static ngx_table_elt_t *ngx_mcp_swap_push(ngx_http_request_t *r,
 ngx_int_t
 ngx_mcp_swap_handler(ngx_http_request_t *r)
 {
-    ngx_mcp_ctx_t        *ctx;
-    ngx_mcp_server_t     *sv;
-    ngx_mcp_loc_conf_t   *mlcf;
-    ngx_mcp_main_conf_t  *mmcf;
+    ngx_mcp_ctx_t         *ctx;
+    ngx_table_elt_t       *h;
+    ngx_mcp_server_t      *sv;
+    ngx_mcp_loc_conf_t    *mlcf;
+    ngx_mcp_credential_t  *cr;
 
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
     ctx = ngx_mcp_get_ctx(r->main);
@@ -49,11 +56,16 @@ ngx_mcp_swap_handler(ngx_http_request_t *r)
     } else {
 
         /*
-         * An internal redirect out of the protected location: the token of a
-         * caller who was authorised must not leave from there either.
+         * An internal redirect out of the protected location: the caller's
+         * token must not leave from there either.  Or a subrequest (a mirror,
+         * say): it has the headers of the main request, and so its credential,
+         * which is for the server only.
          */
 
-        if (ctx == NULL || r != r->main || ctx->server == NULL) {
+        if (ctx == NULL
+            || ctx->server == NULL
+            || (r != r->main && !ctx->swapped))
+        {
             return NGX_DECLINED;
         }
 
@@ -68,31 +80,59 @@ ngx_mcp_swap_handler(ngx_http_request_t *r)
         ctx->swapped = 1;
     }
 
+    /* whoever was refused, and went on to an error page, gets nothing */
+
+    cr = (ctx->state == NGX_MCP_DONE && (r == r->main || mlcf->server))
+         ? sv->credential : NULL;
+
     /* a subrequest has a copy of the main request's list of its own */
 
-    if (ngx_mcp_swap(r, sv) != NGX_OK) {
+    if (ngx_mcp_swap(r, sv, cr, &h) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+    if (r == r->main) {
+        ctx->credential = h;
+    }
 
-    /* $http_authorization may have been evaluated before, and cached */
-
-    r->variables[mmcf->authorization_index].valid = 0;
-    r->variables[mmcf->authorization_index].not_found = 0;
+    ngx_mcp_swap_forget(r);
 
     return NGX_DECLINED;
 }
 
 
-static ngx_int_t
-ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv)
+/*
+ * The upstream has it: $http_authorization, $remote_user and their like, which
+ * a log_format may ask for, do not tell the gateway's secret.
+ */
+void
+ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
 {
-    ngx_uint_t             i;
-    ngx_list_t             list;
-    ngx_list_part_t       *part;
-    ngx_table_elt_t       *header, *h;
-    ngx_mcp_credential_t  *cr;
+    ngx_http_request_t  *r;
+
+    if (ctx->credential == NULL) {
+        return;
+    }
+
+    r = ctx->request;
+
+    ngx_str_set(&ctx->credential->value, "");
+    ctx->credential = NULL;
+
+    r->headers_in.authorization = NULL;
+    ngx_str_null(&r->headers_in.user);
+    ngx_str_null(&r->headers_in.passwd);
+
+    ngx_mcp_swap_forget(r);
+}
+
+
+static ngx_int_t
+ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
+    ngx_mcp_credential_t *cr, ngx_table_elt_t **credential)
+{
+    ngx_list_t        list;
+    ngx_table_elt_t  *h;
 
     static ngx_str_t  key = ngx_string("Accept-Encoding");
     static ngx_str_t  lowcase = ngx_string("accept-encoding");
@@ -103,32 +143,8 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv)
         return NGX_ERROR;
     }
 
-    part = &r->headers_in.headers.part;
-    header = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            header = part->elts;
-            i = 0;
-        }
-
-        if (ngx_mcp_swap_stripped(&header[i], sv)) {
-            continue;
-        }
-
-        h = ngx_list_push(&list);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
-
-        *h = header[i];
-        ngx_mcp_header_end(h);
+    if (ngx_mcp_swap_filter(r, sv, &list) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (ngx_mcp_swap_push(r, &list, &key, &lowcase, 1, &identity) == NULL) {
@@ -138,11 +154,15 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv)
     r->headers_in.authorization = NULL;
     r->headers_in.range = NULL;
     r->headers_in.if_range = NULL;
-#if (NGX_HTTP_GZIP)
-    r->headers_in.accept_encoding = NULL;
-#endif
+    r->headers_in.if_match = NULL;
+    r->headers_in.if_none_match = NULL;
+    r->headers_in.if_modified_since = NULL;
+    r->headers_in.if_unmodified_since = NULL;
+    ngx_mcp_forget_cookies(r);
 
-    cr = sv->credential;
+    /* accept_encoding stays: by it our own gzip answers the caller */
+
+    *credential = NULL;
 
     if (cr) {
         h = ngx_mcp_swap_push(r, &list, &cr->header, &cr->lowcase, cr->hash,
@@ -157,6 +177,8 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv)
         {
             r->headers_in.authorization = h;
         }
+
+        *credential = h;
     }
 
     r->headers_in.headers = list;
@@ -171,11 +193,100 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv)
 }
 
 
+static ngx_int_t
+ngx_mcp_swap_filter(ngx_http_request_t *r, ngx_mcp_server_t *sv,
+    ngx_list_t *list)
+{
+    mcp_str_t         name;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header, *h;
+
+    part = &r->headers_in.headers.part;
+    header = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NGX_OK;
+            }
+
+            part = part->next;
+            header = part->elts;
+            i = 0;
+        }
+
+        if (ngx_mcp_swap_name(r, &header[i], &name) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (ngx_mcp_swap_stripped(&name, sv)) {
+            continue;
+        }
+
+        h = ngx_list_push(list);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        *h = header[i];
+        ngx_mcp_header_end(h);
+    }
+}
+
+
+/* $http_authorization and its like may have been evaluated, and cached. */
+static void
+ngx_mcp_swap_forget(ngx_http_request_t *r)
+{
+    ngx_uint_t            i, *index;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    index = mmcf->header_variables.elts;
+
+    for (i = 0; i < mmcf->header_variables.nelts; i++) {
+        r->variables[index[i]].valid = 0;
+        r->variables[index[i]].not_found = 0;
+    }
+}
+
+
+/*
+ * The name as a server behind CGI or WSGI sees it, where X_User is X-User.
+ * nginx drops such headers, unless it is told "underscores_in_headers on".
+ */
+static ngx_int_t
+ngx_mcp_swap_name(ngx_http_request_t *r, ngx_table_elt_t *h, mcp_str_t *name)
+{
+    size_t  i;
+
+    name->data = h->lowcase_key;
+    name->len = h->key.len;
+
+    if (memchr(h->lowcase_key, '_', h->key.len) == NULL) {
+        return NGX_OK;
+    }
+
+    name->data = ngx_pnalloc(r->pool, h->key.len);
+    if (name->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < h->key.len; i++) {
+        name->data[i] = h->lowcase_key[i] == '_' ? '-' : h->lowcase_key[i];
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_uint_t
-ngx_mcp_swap_stripped(ngx_table_elt_t *h, ngx_mcp_server_t *sv)
+ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv)
 {
     size_t       n;
-    mcp_str_t    name;
     ngx_str_t   *strip;
     ngx_uint_t   i;
 
@@ -197,30 +308,29 @@ ngx_mcp_swap_stripped(ngx_table_elt_t *h, ngx_mcp_server_t *sv)
         ngx_string("x-http-method-override"),
         ngx_string("x-http-method"),
         ngx_string("x-method-override"),
-        ngx_string("remote-user"),
         ngx_string("x-original-url"),
         ngx_string("x-rewrite-url"),
         ngx_null_string
     };
 
-    n = h->key.len;
+    n = name->len;
 
     for (i = 0; names[i].len; i++) {
         if (names[i].len == n
-            && names[i].data[0] == h->lowcase_key[0]
-            && ngx_memcmp(names[i].data, h->lowcase_key, n) == 0)
+            && names[i].data[0] == name->data[0]
+            && ngx_memcmp(names[i].data, name->data, n) == 0)
         {
             return 1;
         }
     }
 
-    if (h->lowcase_key[0] == 'x' && ngx_mcp_swap_forgeable(h)) {
+    if (ngx_mcp_swap_forgeable(name)) {
         return 1;
     }
 
     if (sv->credential
         && sv->credential->lowcase.len == n
-        && ngx_memcmp(sv->credential->lowcase.data, h->lowcase_key, n) == 0)
+        && ngx_memcmp(sv->credential->lowcase.data, name->data, n) == 0)
     {
         return 1;
     }
@@ -230,11 +340,9 @@ ngx_mcp_swap_stripped(ngx_table_elt_t *h, ngx_mcp_server_t *sv)
     }
 
     strip = sv->strip.elts;
-    name.data = h->lowcase_key;
-    name.len = n;
 
     for (i = 0; i < sv->strip.nelts; i++) {
-        if (mcp_glob((mcp_str_t *) &strip[i], &name)) {
+        if (mcp_glob((mcp_str_t *) &strip[i], name)) {
             return 1;
         }
     }
@@ -245,7 +353,7 @@ ngx_mcp_swap_stripped(ngx_table_elt_t *h, ngx_mcp_server_t *sv)
 
 /* Headers by which servers behind a proxy learn who is calling. */
 static ngx_uint_t
-ngx_mcp_swap_forgeable(ngx_table_elt_t *h)
+ngx_mcp_swap_forgeable(mcp_str_t *name)
 {
     ngx_uint_t  i;
 
@@ -264,6 +372,16 @@ ngx_mcp_swap_forgeable(ngx_table_elt_t *h)
         { ngx_string("x-goog-iap-"), 0 },
         { ngx_string("x-ms-client-principal"), 0 },
         { ngx_string("x-ms-token-"), 0 },
+        { ngx_string("x-webauth-"), 0 },
+        { ngx_string("x-consumer-"), 0 },
+        { ngx_string("x-credential-"), 0 },
+        { ngx_string("x-pomerium-"), 0 },
+        { ngx_string("remote-"), 0 },
+        { ngx_string("oidc-"), 0 },
+        { ngx_string("ssl-client-"), 0 },
+        { ngx_string("client-cert"), 0 },
+        { ngx_string("cf-access-"), 0 },
+        { ngx_string("tailscale-user-"), 0 },
         { ngx_string("x-api-key"), 1 },
         { ngx_string("x-access-token"), 1 },
         { ngx_string("x-email"), 1 },
@@ -280,18 +398,19 @@ ngx_mcp_swap_forgeable(ngx_table_elt_t *h)
     };
 
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (h->key.len >= names[i].prefix.len
-            && (!names[i].exact || h->key.len == names[i].prefix.len)
-            && ngx_memcmp(h->lowcase_key, names[i].prefix.data,
+        if (name->len >= names[i].prefix.len
+            && names[i].prefix.data[0] == name->data[0]
+            && (!names[i].exact || name->len == names[i].prefix.len)
+            && ngx_memcmp(name->data, names[i].prefix.data,
                           names[i].prefix.len) == 0)
         {
             return 1;
         }
     }
 
-    if (h->key.len < sizeof("x-forwarded-") - 1
-        || ngx_memcmp(h->lowcase_key, "x-forwarded-",
-                      sizeof("x-forwarded-") - 1) != 0)
+    if (name->len < sizeof("x-forwarded-") - 1
+        || ngx_memcmp(name->data, "x-forwarded-", sizeof("x-forwarded-") - 1)
+           != 0)
     {
         return 0;
     }
@@ -299,8 +418,8 @@ ngx_mcp_swap_forgeable(ngx_table_elt_t *h)
     /* where it came from may stay; whoever it says it is may not */
 
     for (i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++) {
-        if (h->key.len == forwarded[i].len
-            && ngx_memcmp(h->lowcase_key, forwarded[i].data, h->key.len) == 0)
+        if (name->len == forwarded[i].len
+            && ngx_memcmp(name->data, forwarded[i].data, name->len) == 0)
         {
             return 0;
         }

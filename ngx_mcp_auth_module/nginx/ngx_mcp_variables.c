@@ -2,8 +2,11 @@
  * $mcp_auth_*: who called, what for, and what was decided.
  *
  * Answered from the main request's context, also after internal redirects, in
- * subrequests and in the log phase.  Before the access phase ran they are
- * empty.  Values live in the request's pool or longer.
+ * subrequests and in the log phase.  In the phases before access who calls is
+ * answered from the cache of verified tokens, so that limit_req can count by
+ * it; that is no authorisation yet.  In `set` and `if` all are empty.  None has
+ * a control character: it could be a header of its own in proxy_set_header.
+ * Values live in the request's pool or longer.
  */
 
 #include "ngx_mcp_module.h"
@@ -28,8 +31,12 @@ static ngx_int_t ngx_mcp_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_mcp_variable_get(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_mcp_variable_e var, mcp_str_t *value);
+static mcp_principal_t *ngx_mcp_variable_caller(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_principal_variable(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_mcp_variable_e var, mcp_str_t *value);
+static ngx_int_t ngx_mcp_variable_escape(ngx_http_request_t *r,
+    mcp_str_t *value);
 static ngx_int_t ngx_mcp_claim_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_mcp_variable_set(ngx_http_variable_value_t *v,
@@ -172,14 +179,14 @@ ngx_mcp_variable_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
             *value = ctx->message->method;
         }
 
-        return NGX_OK;
+        return ngx_mcp_variable_escape(r, value);
 
     case NGX_MCP_VAR_TARGET:
         if (ctx->message) {
             *value = ctx->message->target;
         }
 
-        return NGX_OK;
+        return ngx_mcp_variable_escape(r, value);
 
     case NGX_MCP_VAR_DECISION:
         ngx_mcp_variable_text(value, ctx->decision);
@@ -194,9 +201,56 @@ ngx_mcp_variable_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         return NGX_OK;
 
     default:
-        return ctx->principal
-               ? ngx_mcp_principal_variable(r, ctx, var, value) : NGX_OK;
+        return ngx_mcp_principal_variable(r, ctx, var, value);
     }
+}
+
+
+/* Who calls; before authentication, as a verification in the cache says. */
+static mcp_principal_t *
+ngx_mcp_variable_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    u_char                key[NGX_MCP_DIGEST];
+    ngx_str_t             token;
+    ngx_uint_t            i;
+    mcp_principal_t      *p;
+    ngx_mcp_server_t     *sv;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    if (ctx->principal) {
+        return ctx->principal;
+    }
+
+    sv = ctx->server;
+
+    if (ctx->state != NGX_MCP_START || sv == NULL) {
+        return NULL;
+    }
+
+    if (!ctx->looked_up) {
+        ctx->looked_up = 1;
+
+        if (ngx_mcp_bearer(r, &token) != NGX_OK
+            || token.len > ctx->conf->max_token)
+        {
+            return NULL;
+        }
+
+        mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+        ngx_mcp_token_key(mmcf, sv, &token, key);
+        ctx->early = ngx_mcp_cache_get(mmcf->cache, key, ngx_time());
+    }
+
+    p = ctx->early ? ctx->early->principal : NULL;
+
+    for (i = 0; p && i < sv->nissuers; i++) {
+        if (sv->issuers[i]->jwt.index == p->issuer) {
+            return p;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -208,7 +262,11 @@ ngx_mcp_principal_variable(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_buf_t         b;
     mcp_principal_t  *principal;
 
-    principal = ctx->principal;
+    principal = ngx_mcp_variable_caller(r, ctx);
+
+    if (principal == NULL) {
+        return NGX_OK;
+    }
 
     switch (var) {
 
@@ -253,12 +311,13 @@ ngx_mcp_claim_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 {
     ngx_str_t *name = (ngx_str_t *) data;
 
-    size_t          len;
-    u_char         *claim;
-    unsigned        i;
-    mcp_str_t       value;
-    mcp_claim_t    *c;
-    ngx_mcp_ctx_t  *ctx;
+    size_t            len;
+    u_char           *claim;
+    unsigned          i;
+    mcp_str_t         value;
+    mcp_claim_t      *c;
+    ngx_mcp_ctx_t    *ctx;
+    mcp_principal_t  *principal;
 
     mcp_str_null(&value);
 
@@ -267,10 +326,12 @@ ngx_mcp_claim_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     ctx = ngx_mcp_get_ctx(r->main);
 
-    if (ctx && ctx->principal) {
-        c = ctx->principal->claims;
+    principal = ctx ? ngx_mcp_variable_caller(r->main, ctx) : NULL;
 
-        for (i = 0; i < ctx->principal->nclaims; i++) {
+    if (principal) {
+        c = principal->claims;
+
+        for (i = 0; i < principal->nclaims; i++) {
             if (c[i].name.len == len
                 && ngx_memcmp(c[i].name.data, claim, len) == 0)
             {
@@ -280,6 +341,46 @@ ngx_mcp_claim_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     ngx_mcp_variable_set(v, &value);
+
+    return NGX_OK;
+}
+
+
+/* What a caller may write freely: control characters become %0A. */
+static ngx_int_t
+ngx_mcp_variable_escape(ngx_http_request_t *r, mcp_str_t *value)
+{
+    u_char  *p;
+    size_t   i, n;
+
+    static const u_char  hex[] = "0123456789ABCDEF";
+
+    for (i = 0, n = 0; i < value->len; i++) {
+        n += (value->data[i] < 0x20 || value->data[i] == 0x7f);
+    }
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, value->len + 2 * n);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0, n = 0; i < value->len; i++) {
+        if (value->data[i] >= 0x20 && value->data[i] != 0x7f) {
+            p[n++] = value->data[i];
+            continue;
+        }
+
+        p[n++] = '%';
+        p[n++] = hex[value->data[i] >> 4];
+        p[n++] = hex[value->data[i] & 0xf];
+    }
+
+    value->data = p;
+    value->len = n;
 
     return NGX_OK;
 }

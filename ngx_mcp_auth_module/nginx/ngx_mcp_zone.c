@@ -823,7 +823,7 @@ ngx_mcp_zone_keys_lease(ngx_mcp_zone_t *zone, u_char *name,
 
         if ((holder == 0 || holder == dead)
             && set->state.serial == seen->serial
-            && (kid_interval == 0
+            && (kid_interval == 0 || holder /* died with its answer */
                 || now - set->state.kid_fetch >= kid_interval
                 || now < set->state.kid_fetch))
         {
@@ -978,6 +978,7 @@ ngx_mcp_zone_keys_release(ngx_mcp_zone_t *zone, u_char *name)
 
     if (set && set->lease_pid == ngx_pid) {
         set->lease_pid = 0;
+        set->state.kid_fetch = 0;
     }
 
     ngx_mcp_zone_unlock(zone);
