@@ -1,0 +1,33 @@
+/*
+ * What the access phase asks of a request's headers and body.
+ */
+
+#ifndef NGX_MCP_REQUEST_H
+#define NGX_MCP_REQUEST_H
+
+
+#include "ngx_mcp_module.h"
+
+
+/* One pass over the headers into ctx.  NGX_DECLINED: one of ours is there
+ * twice. */
+ngx_int_t ngx_mcp_read_headers(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+
+/* NGX_OK: no Origin, the server's own, or one of its `origin`s. */
+ngx_int_t ngx_mcp_check_origin(ngx_mcp_ctx_t *ctx);
+
+/* 1 when the query names an access token. */
+ngx_uint_t ngx_mcp_has_query_token(ngx_str_t *args);
+
+/* NGX_OK: application/json in UTF-8. */
+ngx_int_t ngx_mcp_check_media_type(ngx_str_t *type);
+
+/*
+ * The body that was read -> ctx->message, checked against the mirror headers,
+ * with the digest of its arguments.  NGX_OK and ctx->state is NGX_MCP_DECIDE;
+ * NGX_DONE: answered; else an error for the phase engine.
+ */
+ngx_int_t ngx_mcp_read_message(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+
+
+#endif /* NGX_MCP_REQUEST_H */
