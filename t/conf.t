@@ -69,6 +69,8 @@ sub valid {
     my ($what, %o) = @_;
     my ($ok, $said) = $t->check(conf(%o));
     ok($ok, "valid: $what") or diag($said);
+
+    return $said;
 }
 
 
@@ -79,7 +81,8 @@ sub refused {
 
     ok(!$ok, "refused: $what");
     like($said, qr/\[emerg\].*?$re/, "$what: the message");
-    like($said, qr/\[emerg\].* in \S*\Q$file\E:\d+(?: \(\d+: .*\))?$/m, "$what: where");
+    like($said, qr/\[emerg\].* in \S*\Q$file\E:\d+(?: \(\d+: .*\))?$/m,
+         "$what: where");
     unlike($said, qr/TOP-SECRET|X-Forged/, "$what: no secret");
 }
 
@@ -109,6 +112,9 @@ valid('rules', rule('allow tool a b* "c d"; deny tool b1 where /x != y and'
 valid('step_up', server => 'step_up scope=a,b tool x;');
 valid('origins, params, strip', server => 'origin https://a; params /a /b/c;'
       . ' strip X-User;');
+like(valid('a role of no server', iss('role typo a;')),
+     qr/\[warn\].* role "typo" is in no mcp_server in \S*check\.conf:\d+/,
+     'but it is said');
 valid('include in a role', rule('include %%TESTDIR%%/rules.conf;'));
 valid('include in an issuer', iss('include %%TESTDIR%%/issuer.conf;'));
 valid('limits', http => 'mcp_zone 1m; mcp_max_body 1m; mcp_max_depth 10;');
@@ -177,7 +183,6 @@ my @cases = (
     [ 'max_keys', 'invalid value', iss('max_keys 0;') ],
     [ 'role *', 'held by every caller', iss('role * a;') ],
     [ 'a role mapped twice', 'duplicate role', iss('role r a; role r b;') ],
-    [ 'a role nobody has', 'role "typo"', iss('role typo a;') ],
     # servers
     [ 'no resource', 'has no "resource"', resource => 'issuer a;' ],
     [ 'no issuer of a server', 'has no "issuer"',

@@ -12,8 +12,8 @@ static ngx_int_t ngx_mcp_finish_issuer(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_issuer_t *is);
 static ngx_int_t ngx_mcp_finish_roles(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_issuer_t *is);
-static ngx_int_t ngx_mcp_finish_map(ngx_conf_t *cf,
-    ngx_mcp_main_conf_t *mmcf, ngx_mcp_issuer_t *is);
+static void ngx_mcp_finish_map(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_issuer_t *is);
 static ngx_int_t ngx_mcp_finish_roles_of(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_server(ngx_conf_t *cf,
@@ -177,7 +177,8 @@ ngx_mcp_finish_roles(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     mcp_role_map_t  *map;
 
     if (is->jwt.nrole_map) {
-        return ngx_mcp_finish_map(cf, mmcf, is);
+        ngx_mcp_finish_map(cf, mmcf, is);
+        return NGX_OK;
     }
 
     role = mmcf->roles.elts;
@@ -199,11 +200,15 @@ ngx_mcp_finish_roles(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
 }
 
 
-/* A role that no server knows is a slip of the pen in one of the two. */
-static ngx_int_t
+/*
+ * A role that no server knows may be a slip of the pen, or an issuer that
+ * several gateways include: it grants nothing, and is only said.
+ */
+static void
 ngx_mcp_finish_map(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_issuer_t *is)
 {
+    unsigned            number;
     ngx_str_t          *role;
     ngx_uint_t          i, j;
     ngx_mcp_server_t  **svp;
@@ -212,24 +217,25 @@ ngx_mcp_finish_map(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     role = mmcf->roles.elts;
 
     for (i = 0; i < is->jwt.nrole_map; i++) {
+        number = is->jwt.role_map[i].role;
+
+        if (i && is->jwt.role_map[i - 1].role == number) {
+            continue;
+        }
 
         for (j = 0; j < mmcf->servers.nelts; j++) {
-            if (mcp_role_held(&svp[j]->roles, is->jwt.role_map[i].role)) {
+            if (mcp_role_held(&svp[j]->roles, number)) {
                 break;
             }
         }
 
         if (j == mmcf->servers.nelts) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "mcp_issuer \"%V\": role \"%V\" is in no "
-                          "mcp_server in %V:%ui", &is->name,
-                          &role[is->jwt.role_map[i].role], &is->conf_file,
-                          is->conf_line);
-            return NGX_ERROR;
+                          "mcp_server in %V:%ui", &is->name, &role[number],
+                          &is->conf_file, is->conf_line);
         }
     }
-
-    return NGX_OK;
 }
 
 
