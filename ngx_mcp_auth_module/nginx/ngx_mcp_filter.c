@@ -269,6 +269,14 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    if (r->headers_out.content_length_n > NGX_MCP_OUT_MIN) {
+
+        /* room for the whole document, when it can be held back */
+
+        fc->expect = ngx_min(r->headers_out.content_length_n,
+                             NGX_MCP_HOLD + NGX_MCP_OUT_MIN);
+    }
+
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
     ngx_http_clear_last_modified(r);
@@ -422,6 +430,7 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     }
 
     fc->request = r;
+    fc->expect = NGX_MCP_OUT_MIN;
     fc->main = ctx;
     fc->mode = mode;
 

@@ -48,6 +48,7 @@ struct ngx_mcp_filter_ctx_s {
     ngx_chain_t             *in;
 
     /* the output of this call */
+    size_t                   expect;    /* bytes its buffer begins with */
     ngx_buf_t               *out;
     ngx_chain_t             *out_link;
     ngx_chain_t             *free;

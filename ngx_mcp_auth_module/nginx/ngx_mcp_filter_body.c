@@ -555,7 +555,7 @@ ngx_mcp_filter_emit(void *data, const unsigned char *p, size_t len)
 
     if ((size_t) (b->end - b->last) < len) {
         used = b->last - b->pos;
-        size = b->start ? 2 * (b->end - b->start) : NGX_MCP_OUT_MIN;
+        size = b->start ? 2 * (size_t) (b->end - b->start) : fc->expect;
 
         while (size < used + len) {
             size *= 2;

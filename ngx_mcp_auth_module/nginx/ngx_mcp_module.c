@@ -9,6 +9,14 @@
 #include "ngx_mcp_module.h"
 #include "ngx_mcp_keys.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+
+/* bytes of free heap that a worker keeps */
+#define NGX_MCP_KEEP_HEAP  (4 * 1024 * 1024)
+
 
 static ngx_int_t ngx_mcp_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_mcp_postconfiguration(ngx_conf_t *cf);
@@ -268,6 +276,18 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
     if (mmcf == NULL || !mmcf->used) {
         return NGX_OK;
     }
+
+#if defined(__GLIBC__)
+
+    /*
+     * The memory of a few dozen requests that end together exceeds glibc's
+     * 128k: without this it is given back to the system, and asked for again
+     * page by page, at each turn of the loop.
+     */
+
+    (void) mallopt(M_TRIM_THRESHOLD, NGX_MCP_KEEP_HEAP);
+
+#endif
 
     mmcf->zone = ngx_mcp_zone(mmcf->shm_zone);
 
