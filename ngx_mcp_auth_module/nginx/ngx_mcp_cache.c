@@ -60,9 +60,6 @@ static void ngx_mcp_cache_link(ngx_mcp_cache_t *cache,
     ngx_mcp_cache_entry_t *e, u_char *key, time_t expires);
 static void ngx_mcp_cache_unlink(ngx_mcp_cache_t *cache,
     ngx_mcp_cache_entry_t *e);
-static void ngx_mcp_cache_insert(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
-static ngx_rbtree_key_t ngx_mcp_cache_hash(u_char *key);
 
 
 ngx_mcp_cache_t *
@@ -86,7 +83,7 @@ ngx_mcp_cache_create(ngx_mcp_zone_t *zone, ngx_uint_t max,
         return NULL;
     }
 
-    ngx_rbtree_init(&cache->tree, &cache->sentinel, ngx_mcp_cache_insert);
+    ngx_rbtree_init(&cache->tree, &cache->sentinel, ngx_mcp_tree_order);
     ngx_queue_init(&cache->lru);
     ngx_queue_init(&cache->refused);
 
@@ -296,32 +293,11 @@ ngx_mcp_cache_release(ngx_mcp_cache_entry_t *e)
 static ngx_mcp_cache_entry_t *
 ngx_mcp_cache_find(ngx_mcp_cache_t *cache, u_char *key)
 {
-    ngx_int_t               rc;
-    ngx_rbtree_key_t        hash;
-    ngx_rbtree_node_t      *node;
-    ngx_mcp_cache_entry_t  *e;
+    ngx_mcp_tree_node_t  *n;
 
-    hash = ngx_mcp_cache_hash(key);
-    node = cache->tree.root;
+    n = ngx_mcp_tree_find(&cache->tree, key);
 
-    while (node != &cache->sentinel) {
-
-        if (hash != node->key) {
-            node = hash < node->key ? node->left : node->right;
-            continue;
-        }
-
-        e = ngx_rbtree_data(node, ngx_mcp_cache_entry_t, node);
-        rc = ngx_memcmp(key, e->key, NGX_MCP_DIGEST);
-
-        if (rc == 0) {
-            return e;
-        }
-
-        node = rc < 0 ? node->left : node->right;
-    }
-
-    return NULL;
+    return n ? ngx_queue_data(n, ngx_mcp_cache_entry_t, tree) : NULL;
 }
 
 
@@ -444,12 +420,10 @@ ngx_mcp_cache_link(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e,
                                                    lru));
     }
 
-    ngx_memcpy(e->key, key, NGX_MCP_DIGEST);
-    e->node.key = ngx_mcp_cache_hash(key);
     e->expires = expires;
     e->linked = 1;
 
-    ngx_rbtree_insert(&cache->tree, &e->node);
+    ngx_mcp_tree_insert(&cache->tree, &e->tree, key);
     ngx_queue_insert_head(list, &e->lru);
     (*n)++;
 }
@@ -458,7 +432,7 @@ ngx_mcp_cache_link(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e,
 static void
 ngx_mcp_cache_unlink(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e)
 {
-    ngx_rbtree_delete(&cache->tree, &e->node);
+    ngx_rbtree_delete(&cache->tree, &e->tree.node);
     ngx_queue_remove(&e->lru);
     e->linked = 0;
 
@@ -472,51 +446,4 @@ ngx_mcp_cache_unlink(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e)
     if (e->refs == 0) {
         ngx_free(e);
     }
-}
-
-
-static void
-ngx_mcp_cache_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t      **p;
-    ngx_mcp_cache_entry_t   *e, *other;
-
-    e = ngx_rbtree_data(node, ngx_mcp_cache_entry_t, node);
-
-    for ( ;; ) {
-
-        if (node->key != temp->key) {
-            p = node->key < temp->key ? &temp->left : &temp->right;
-
-        } else {
-            other = ngx_rbtree_data(temp, ngx_mcp_cache_entry_t, node);
-
-            p = ngx_memcmp(e->key, other->key, NGX_MCP_DIGEST) < 0
-                ? &temp->left : &temp->right;
-        }
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
-}
-
-
-static ngx_rbtree_key_t
-ngx_mcp_cache_hash(u_char *key)
-{
-    ngx_rbtree_key_t  hash;
-
-    ngx_memcpy(&hash, key, sizeof(ngx_rbtree_key_t));
-
-    return hash;
 }

@@ -19,6 +19,7 @@
 #include <ngx_core.h>
 
 #include "mcp_principal.h"
+#include "ngx_mcp_tree.h"
 #include "ngx_mcp_zone.h"
 
 
@@ -38,8 +39,7 @@ typedef struct {
     /* private */
     ngx_uint_t           refs;
     ngx_queue_t          lru;
-    ngx_rbtree_node_t    node;
-    u_char               key[NGX_MCP_DIGEST];
+    ngx_mcp_tree_node_t  tree;
     unsigned             linked:1;
 } ngx_mcp_cache_entry_t;
 

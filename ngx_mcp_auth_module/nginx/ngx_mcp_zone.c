@@ -61,9 +61,8 @@ typedef struct {
 
 
 typedef struct {
-    ngx_rbtree_node_t        node;          /* key: the digest's first bytes */
+    ngx_mcp_tree_node_t      tree;
     ngx_queue_t              lru;
-    u_char                   key[NGX_MCP_DIGEST];
     uint64_t                 generation;
     time_t                   expires;
     time_t                   touched;
@@ -104,12 +103,10 @@ static void ngx_mcp_zone_unlock(ngx_mcp_zone_t *zone);
 static ngx_int_t ngx_mcp_zone_recover(ngx_mcp_zone_t *zone);
 static void ngx_mcp_zone_begin(ngx_mcp_zone_t *zone);
 static void ngx_mcp_zone_end(ngx_mcp_zone_t *zone);
-static void ngx_mcp_zone_insert(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
-static ngx_rbtree_key_t ngx_mcp_zone_hash(u_char *key);
 static ngx_mcp_zone_token_t *ngx_mcp_zone_find(ngx_mcp_zone_t *zone,
     u_char *key);
-static void ngx_mcp_zone_link(ngx_mcp_zone_t *zone, ngx_mcp_zone_token_t *t);
+static void ngx_mcp_zone_link(ngx_mcp_zone_t *zone, ngx_mcp_zone_token_t *t,
+    u_char *key);
 static void ngx_mcp_zone_remove(ngx_mcp_zone_t *zone, ngx_mcp_zone_token_t *t);
 static ngx_uint_t ngx_mcp_zone_evict(ngx_mcp_zone_t *zone, ngx_uint_t n,
     time_t expired);
@@ -209,7 +206,7 @@ ngx_mcp_zone_init(ngx_shm_zone_t *shm_zone, void *old)
 
     zone->tree.root = NULL;
     zone->tree.sentinel = &zone->sh->sentinel;
-    zone->tree.insert = ngx_mcp_zone_insert;
+    zone->tree.insert = ngx_mcp_tree_order;
 
     return NGX_OK;
 }
@@ -369,90 +366,21 @@ ngx_mcp_zone_end(ngx_mcp_zone_t *zone)
 }
 
 
-static void
-ngx_mcp_zone_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t     **p;
-    ngx_mcp_zone_token_t   *t, *other;
-
-    t = ngx_rbtree_data(node, ngx_mcp_zone_token_t, node);
-
-    for ( ;; ) {
-
-        if (node->key != temp->key) {
-            p = node->key < temp->key ? &temp->left : &temp->right;
-
-        } else {
-            other = ngx_rbtree_data(temp, ngx_mcp_zone_token_t, node);
-
-            p = ngx_memcmp(t->key, other->key, NGX_MCP_DIGEST) < 0
-                ? &temp->left : &temp->right;
-        }
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
-}
-
-
-static ngx_rbtree_key_t
-ngx_mcp_zone_hash(u_char *key)
-{
-    ngx_rbtree_key_t  hash;
-
-    ngx_memcpy(&hash, key, sizeof(ngx_rbtree_key_t));
-
-    return hash;
-}
-
-
 static ngx_mcp_zone_token_t *
 ngx_mcp_zone_find(ngx_mcp_zone_t *zone, u_char *key)
 {
-    ngx_int_t              rc;
-    ngx_rbtree_key_t       hash;
-    ngx_rbtree_node_t     *node, *sentinel;
-    ngx_mcp_zone_token_t  *t;
+    ngx_mcp_tree_node_t  *n;
 
-    hash = ngx_mcp_zone_hash(key);
-    node = zone->tree.root;
-    sentinel = zone->tree.sentinel;
+    n = ngx_mcp_tree_find(&zone->tree, key);
 
-    while (node != sentinel) {
-
-        if (hash != node->key) {
-            node = hash < node->key ? node->left : node->right;
-            continue;
-        }
-
-        t = ngx_rbtree_data(node, ngx_mcp_zone_token_t, node);
-        rc = ngx_memcmp(key, t->key, NGX_MCP_DIGEST);
-
-        if (rc == 0) {
-            return t;
-        }
-
-        node = rc < 0 ? node->left : node->right;
-    }
-
-    return NULL;
+    return n ? ngx_queue_data(n, ngx_mcp_zone_token_t, tree) : NULL;
 }
 
 
 static void
-ngx_mcp_zone_link(ngx_mcp_zone_t *zone, ngx_mcp_zone_token_t *t)
+ngx_mcp_zone_link(ngx_mcp_zone_t *zone, ngx_mcp_zone_token_t *t, u_char *key)
 {
-    ngx_rbtree_insert(&zone->tree, &t->node);
+    ngx_mcp_tree_insert(&zone->tree, &t->tree, key);
     ngx_queue_insert_head(&zone->sh->lru, &t->lru);
 }
 
@@ -460,7 +388,7 @@ ngx_mcp_zone_link(ngx_mcp_zone_t *zone, ngx_mcp_zone_token_t *t)
 static void
 ngx_mcp_zone_remove(ngx_mcp_zone_t *zone, ngx_mcp_zone_token_t *t)
 {
-    ngx_rbtree_delete(&zone->tree, &t->node);
+    ngx_rbtree_delete(&zone->tree, &t->tree.node);
     ngx_queue_remove(&t->lru);
     ngx_slab_free_locked(zone->shpool, t);
 }
@@ -576,15 +504,13 @@ ngx_mcp_zone_token_put(ngx_mcp_zone_t *zone, u_char *key, time_t expires,
     t = ngx_mcp_zone_alloc(zone, offsetof(ngx_mcp_zone_token_t, data) + len);
 
     if (t) {
-        t->node.key = ngx_mcp_zone_hash(key);
-        ngx_memcpy(t->key, key, NGX_MCP_DIGEST);
         t->generation = generation;
         t->expires = expires;
         t->touched = now;
         t->len = len;
         ngx_memcpy(t->data, data, len);
 
-        ngx_mcp_zone_link(zone, t);
+        ngx_mcp_zone_link(zone, t, key);
     }
 
     ngx_mcp_zone_end(zone);

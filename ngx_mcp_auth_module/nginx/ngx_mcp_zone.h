@@ -15,8 +15,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-
-#define NGX_MCP_DIGEST  32
+#include "ngx_mcp_tree.h"
 
 
 typedef struct {
