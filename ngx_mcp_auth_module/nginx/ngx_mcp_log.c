@@ -380,7 +380,7 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
     mlcf = ctx ? ctx->conf
                : ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
 
-    if (ctx ? (ctx->server == NULL || ctx->logged) : (mlcf->server == NULL)) {
+    if ((ctx ? ctx->server : mlcf->server) == NULL) {
         return NGX_OK;
     }
 
@@ -412,7 +412,6 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
     a.http_method = "";
 
     if (ctx) {
-        ctx->logged = 1;
         ngx_mcp_log_session(mmcf, ctx, &a, session);
         ngx_mcp_log_request(r, ctx, &a);
 

@@ -268,7 +268,6 @@ typedef struct {
     unsigned                 has_params_digest:1;
     unsigned                 has_result_digest:1;
     unsigned                 looked_up:1;       /* early */
-    unsigned                 logged:1;
 } ngx_mcp_ctx_t;
 
 
