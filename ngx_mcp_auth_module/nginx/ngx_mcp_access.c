@@ -195,6 +195,10 @@ ngx_mcp_access_start(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
                                    "Origin not allowed", "origin");
     }
 
+    if (ngx_mcp_is_preflight(r, ctx)) {
+        return ngx_mcp_reply_preflight(r, ctx);
+    }
+
     if (r->args.len && ngx_mcp_has_query_token(&r->args)) {
         return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32600,
                                    "Access token in the query",

@@ -89,7 +89,10 @@ ngx_mcp_filter_init(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    ngx_mcp_next_header_filter = ngx_http_top_header_filter;
+    /* whatever way a header goes out, CORS is its last step */
+
+    ngx_mcp_cors_next_filter = ngx_http_top_header_filter;
+    ngx_mcp_next_header_filter = ngx_mcp_cors_filter;
     ngx_http_top_header_filter = ngx_mcp_header_filter;
 
     ngx_mcp_next_body_filter = ngx_http_top_body_filter;

@@ -75,6 +75,10 @@ ngx_int_t ngx_mcp_replace_prepare(ngx_http_request_t *r,
     ngx_mcp_filter_ctx_t *fc, ngx_uint_t status, ngx_int_t code,
     const char *message, const char *reason);
 
+/* ngx_mcp_cors.c: where ngx_mcp_next_header_filter leads */
+ngx_int_t ngx_mcp_cors_filter(ngx_http_request_t *r);
+extern ngx_http_output_header_filter_pt  ngx_mcp_cors_next_filter;
+
 /* ngx_mcp_filter_body.c */
 ngx_int_t ngx_mcp_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 

@@ -10,7 +10,6 @@
 static ngx_str_t *ngx_mcp_header_slot(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_table_elt_t *h);
 static u_char *ngx_mcp_media_space(u_char *p, u_char *last);
-static u_char *ngx_mcp_media_token(u_char *p, u_char *last);
 
 
 /*
@@ -111,24 +110,31 @@ ngx_mcp_header_slot(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 ngx_int_t
 ngx_mcp_check_origin(ngx_mcp_ctx_t *ctx)
 {
-    ngx_str_t   *origin;
-    ngx_uint_t   i;
-
     if (ctx->origin.data == NULL) {
         return NGX_OK;
     }
 
-    if (mcp_str_caseeq(ctx->origin.data, ctx->origin.len,
-                       ctx->server->origin.data, ctx->server->origin.len))
+    return ngx_mcp_origin_allowed(ctx->server, &ctx->origin);
+}
+
+
+ngx_int_t
+ngx_mcp_origin_allowed(ngx_mcp_server_t *sv, ngx_str_t *origin)
+{
+    ngx_str_t   *listed;
+    ngx_uint_t   i;
+
+    if (mcp_str_caseeq(origin->data, origin->len, sv->origin.data,
+                       sv->origin.len))
     {
         return NGX_OK;
     }
 
-    origin = ctx->server->origins.elts;
+    listed = sv->origins.elts;
 
-    for (i = 0; i < ctx->server->origins.nelts; i++) {
-        if (mcp_str_caseeq(ctx->origin.data, ctx->origin.len, origin[i].data,
-                           origin[i].len))
+    for (i = 0; i < sv->origins.nelts; i++) {
+        if (mcp_str_caseeq(origin->data, origin->len, listed[i].data,
+                           listed[i].len))
         {
             return NGX_OK;
         }
@@ -213,7 +219,7 @@ ngx_mcp_check_media_type(ngx_str_t *type)
         }
 
         name.data = p;
-        p = ngx_mcp_media_token(p, last);
+        p = ngx_mcp_token_end(p, last);
         name.len = p - name.data;
 
         if (name.len == 0 || p == last || *p != '=') {
@@ -235,7 +241,7 @@ ngx_mcp_check_media_type(ngx_str_t *type)
 
         } else {
             value.data = p;
-            p = ngx_mcp_media_token(p, last);
+            p = ngx_mcp_token_end(p, last);
             value.len = p - value.data;
         }
 
@@ -264,9 +270,8 @@ ngx_mcp_media_space(u_char *p, u_char *last)
 }
 
 
-/* The end of a token (RFC 9110, 5.6.2). */
-static u_char *
-ngx_mcp_media_token(u_char *p, u_char *last)
+u_char *
+ngx_mcp_token_end(u_char *p, u_char *last)
 {
     while (p < last && *p > 0x20 && *p < 0x7f
            && ngx_strchr("\"(),/:;<=>?@[\\]{}", *p) == NULL)

@@ -261,6 +261,7 @@ typedef struct {
     unsigned                 waiting:1;         /* keys */
     unsigned                 swapped:1;
     unsigned                 local:1;           /* we answer ourselves */
+    unsigned                 preflight:1;
     unsigned                 has_rpc_code:1;
     unsigned                 has_outcome:1;
     unsigned                 is_error:1;

@@ -249,6 +249,22 @@ ngx_mcp_reply_document(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
 
 ngx_int_t
+ngx_mcp_reply_preflight(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_str_t  body;
+
+    ctx->ev = "session";
+    ctx->decision = "allow";
+    ctx->reason = "preflight";
+    ctx->preflight = 1;
+
+    ngx_str_null(&body);
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_NO_CONTENT, &body);
+}
+
+
+ngx_int_t
 ngx_mcp_reply_body(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_int_t code, const char *message, ngx_str_t *body)
 {

@@ -47,6 +47,10 @@ ngx_int_t ngx_mcp_reply_fault(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 ngx_int_t ngx_mcp_reply_document(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_str_t *body);
 
+/* 204; the filter adds what a browser asks for. */
+ngx_int_t ngx_mcp_reply_preflight(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+
 /* A JSON-RPC error body for status, in the request's pool; the id when it is
  * known.  For the filter, which replaces bodies. */
 ngx_int_t ngx_mcp_reply_body(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
