@@ -147,6 +147,8 @@ my %evil = (Cookie => 'evil', 'X-User' => 'evil', 'DPoP' => 'evil',
             'X-Forwarded-For' => '10.1.2.3');
 
 for my $p (qw/ fastcgi uwsgi /) {
+    my $requests = 0;
+
     for ([ 'bot', 'HTTP_AUTHORIZATION', 'Bearer bot-secret' ],
          [ 'key', 'HTTP_X_API_KEY', 'key-secret' ])
     {
@@ -156,9 +158,17 @@ for my $p (qw/ fastcgi uwsgi /) {
                           headers => { %evil, X_API_KEY => 'evil' });
         is($r->{status}, 200, "$p: allowed");
 
-        my @lines = MCP::Test::wait_until(5, sub {
-            $t->read_file("$p.params") =~ /\n\z/ });
-        @lines = split /\n/, $t->read_file("$p.params");
+        # the stub answers before it writes: wait for this request's line
+
+        my @lines;
+        $requests++;
+
+        MCP::Test::wait_until(5, sub {
+            @lines = $t->read_file("$p.params") =~ /^(.*)\n/mg;
+            return @lines >= $requests;
+        });
+
+        is(scalar @lines, $requests, "$p: a request");
         my $params = JSON::PP->new->latin1->decode($lines[-1]);
 
         is($params->{$name}, $secret, "$p: $name is the credential");
