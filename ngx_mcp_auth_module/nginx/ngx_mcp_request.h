@@ -38,5 +38,12 @@ u_char *ngx_mcp_token_end(u_char *p, u_char *last);
  */
 ngx_int_t ngx_mcp_read_message(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
 
+/*
+ * May the caller do what ctx->message (NULL: GET, DELETE) asks for.  NGX_OK and
+ * ctx->state is NGX_MCP_DONE; NGX_DONE: answered; else an error for the phase
+ * engine.
+ */
+ngx_int_t ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+
 
 #endif /* NGX_MCP_REQUEST_H */

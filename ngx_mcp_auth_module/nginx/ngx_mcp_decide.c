@@ -1,0 +1,217 @@
+/*
+ * The last state of the access phase: may this caller do what the message asks
+ * for.  core/mcp_policy decides; here is only what its questions are for each
+ * class of method, and what is answered.
+ *
+ * Called once for each request, with the caller known and the message read;
+ * leaves decision, reason and rule in the context.
+ */
+
+#include "ngx_mcp_request.h"
+#include "ngx_mcp_reply.h"
+
+
+static ngx_int_t ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx,
+    mcp_decision_t *d);
+static ngx_int_t ngx_mcp_decide_scopes(ngx_mcp_ctx_t *ctx, mcp_target_e kind,
+    mcp_decision_t *d, u_char *scope, size_t size);
+static ngx_int_t ngx_mcp_decide_allow(ngx_mcp_ctx_t *ctx, const char *ev);
+
+
+ngx_int_t
+ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_int_t        rc;
+    mcp_target_e     kind;
+    mcp_message_t   *m;
+    mcp_decision_t   d;
+    u_char           scope[1024];
+
+    m = ctx->message;
+    kind = MCP_TARGET_NONE;
+    rc = NGX_OK;
+
+    ngx_memzero(&d, sizeof(mcp_decision_t));
+    d.reason = "allow";
+
+    if (m) {
+        rc = ngx_mcp_decide_message(ctx, &d);
+
+        if (rc == NGX_OK) {
+            kind = (m->method_class == MCP_METHOD_LISTEN && m->nuris)
+                   ? MCP_TARGET_RESOURCE : m->target_kind;
+        }
+
+        if (m->method_class == MCP_METHOD_DISCOVER
+            && m->kind == MCP_REQUEST)
+        {
+            return ngx_mcp_decide_allow(ctx, "session");
+        }
+    }
+
+    ctx->rule = d.rule;
+    ctx->reason = d.reason;
+
+    if (ngx_mcp_decide_scopes(ctx, kind, &d, scope, sizeof(scope)) != NGX_OK) {
+        ctx->rule = d.rule;
+        return ngx_mcp_reply_scope(r, ctx, &d.scope);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_mcp_reply_denied(r, ctx);
+    }
+
+    if (m == NULL) {
+        return ngx_mcp_decide_allow(ctx, r->method == NGX_HTTP_GET
+                                         ? "stream" : "session");
+    }
+
+    switch (m->method_class) {
+
+    case MCP_METHOD_LIST:
+        return ngx_mcp_decide_allow(ctx, "list");
+
+    case MCP_METHOD_LISTEN:
+        return ngx_mcp_decide_allow(ctx, "stream");
+
+    case MCP_METHOD_FREE:
+        return ngx_mcp_decide_allow(ctx, "session");
+
+    default:
+        return ngx_mcp_decide_allow(ctx, m->kind == MCP_RESPONSE ? "session"
+                                                                 : "call");
+    }
+}
+
+
+/* NGX_OK or NGX_DECLINED, with d->reason and d->rule. */
+static ngx_int_t
+ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
+{
+    ngx_uint_t           i;
+    mcp_message_t       *m;
+    const mcp_policy_t  *policy;
+    const mcp_roles_t   *roles;
+
+    m = ctx->message;
+    policy = ctx->server->policy;
+    roles = &ctx->principal->roles;
+
+    if (m->kind == MCP_RESPONSE) {
+        return NGX_OK;
+    }
+
+    /* a method in the other's form: a request's name without an id, or a
+     * notification's with one */
+
+    if (m->method_class != MCP_METHOD_UNKNOWN
+        && (m->kind == MCP_NOTIFICATION)
+           != (m->method.len > 14
+               && ngx_strncmp(m->method.data, "notifications/", 14) == 0))
+    {
+        d->reason = "message_form";
+        return NGX_DECLINED;
+    }
+
+    switch (m->method_class) {
+
+    case MCP_METHOD_OWNER:
+        d->reason = "task_owner";
+        return NGX_DECLINED;
+
+    case MCP_METHOD_UNKNOWN:
+
+        /* a method of the other era is no extension for rules to open */
+
+        if (mcp_method_class(&m->method) != MCP_METHOD_UNKNOWN) {
+            d->reason = "era";
+            return NGX_DECLINED;
+        }
+
+        /* fall through */
+
+    case MCP_METHOD_TARGET:
+        return mcp_policy_decide(policy, roles, m->target_kind, &m->target,
+                                 m->values, d) == MCP_OK
+               ? NGX_OK : NGX_DECLINED;
+
+    case MCP_METHOD_LISTEN:
+
+        if (m->task_ids) {
+            d->reason = "task_owner";
+            return NGX_DECLINED;
+        }
+
+        for (i = 0; i < m->nuris; i++) {
+            if (mcp_policy_decide(policy, roles, MCP_TARGET_RESOURCE,
+                                  &m->uris[i], NULL, d)
+                != MCP_OK)
+            {
+                m->target_kind = MCP_TARGET_RESOURCE;
+                m->target = m->uris[i];
+
+                return NGX_DECLINED;
+            }
+        }
+
+        return NGX_OK;
+
+    default:
+        return NGX_OK;
+    }
+}
+
+
+/*
+ * The server's scopes, and those of the target; a subscription has a target for
+ * each URI, the first that lacks a scope is told.  scope is written to.
+ */
+static ngx_int_t
+ngx_mcp_decide_scopes(ngx_mcp_ctx_t *ctx, mcp_target_e kind,
+    mcp_decision_t *d, u_char *scope, size_t size)
+{
+    ngx_uint_t           i, n;
+    mcp_str_t           *target;
+    mcp_message_t       *m;
+    const mcp_policy_t  *policy;
+
+    static mcp_str_t  none = { 0, NULL };
+
+    m = ctx->message;
+    policy = ctx->server->policy;
+
+    target = m ? &m->target : &none;
+    n = 1;
+
+    if (m && m->method_class == MCP_METHOD_LISTEN && m->nuris) {
+        target = m->uris;
+        n = m->nuris;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (mcp_policy_scopes(policy, &ctx->principal->scopes, kind,
+                              &target[i], d, scope, size)
+            != MCP_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_decide_allow(ngx_mcp_ctx_t *ctx, const char *ev)
+{
+    ctx->ev = ev;
+    ctx->decision = "allow";
+
+    if (ctx->reason == NULL) {
+        ctx->reason = "allow";
+    }
+
+    ctx->state = NGX_MCP_DONE;
+
+    return NGX_OK;
+}
