@@ -47,14 +47,19 @@ export MCP_TEST_MINT := $(TOP)/$(BUILD)/mint
 ifdef SAN
 export MCP_TEST_SAN   := 1
 export MCP_TEST_NGINX := $(TOP)/$(BUILD)/san/nginx
+else ifdef VALGRIND
+export MCP_TEST_SAN      := 1
+export MCP_TEST_VALGRIND := 1
+export MCP_TEST_NGINX    := $(TOP)/t/lib/valgrind-nginx
+export MCP_VALGRIND_NGINX := $(TOP)/$(BUILD)/valgrind/nginx
 else
 export MCP_TEST_NGINX  ?= /usr/sbin/nginx
 export MCP_TEST_MODULE ?= $(TOP)/$(BUILD)/ngx_http_mcp_auth_module.so
 endif
 
 
-.PHONY: help deps build san lint unit-build unit prove e2e test run install \
-        clean
+.PHONY: help deps build san valgrind lint unit-build unit prove e2e test \
+        test-valgrind test-valgrind-run run install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
@@ -65,6 +70,7 @@ help:
 	@echo 'make prove      tests with a real nginx; T="t/a.t t/b.t"; SAN=1'
 	@echo 'make e2e        official MCP clients and servers against it'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
+	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
 	@echo 'make install    into $(MODULES_DIR); DESTDIR='
 	@echo 'make clean      remove build/'
@@ -80,6 +86,9 @@ build: $(CORE_OBJS)
 
 san:
 	@build-aux/san '$(CC)' '$(TOP)/$(BUILD)'
+
+valgrind:
+	@build-aux/san '$(CC)' '$(TOP)/$(BUILD)' valgrind
 
 lint:
 	@build-aux/lint
@@ -107,7 +116,7 @@ unit-build: $(UNIT_TESTS)
 
 # what a run of tests needs to be there
 
-TEST_NEEDS := $(MINT) $(if $(SAN),san,build)
+TEST_NEEDS := $(MINT) $(if $(SAN),san,$(if $(VALGRIND),valgrind,build))
 
 unit: unit-build
 	@perl t/lib/run-tests unit $(UNIT_TESTS)
@@ -127,6 +136,17 @@ test:
 	@perl t/lib/run-tests lint build-aux/lint \
 	    unit $(UNIT_TESTS) prove $(T) \
 	    $(if $(SAN),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
+
+# the unit tests as they are, nginx in a build without pools of many objects
+
+test-valgrind:
+	@MCP_DEPS_EXTRA=valgrind $(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory VALGRIND=1 unit-build valgrind $(MINT)
+	@$(MAKE) --no-print-directory VALGRIND=1 test-valgrind-run T='$(T)'
+
+test-valgrind-run:
+	@MCP_TEST_WITH='valgrind -q --error-exitcode=9 --leak-check=full' \
+	    perl t/lib/run-tests unit $(UNIT_TESTS) prove $(T)
 
 run:
 	@$(MAKE) --no-print-directory deps

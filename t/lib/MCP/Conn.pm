@@ -22,7 +22,7 @@ use JSON::PP ();
 use Socket qw/ IPPROTO_TCP TCP_NODELAY SOL_SOCKET SO_LINGER /;
 use Time::HiRes qw/ time sleep /;
 
-our $TIMEOUT = $ENV{MCP_TEST_SAN} ? 30 : 10;
+our $TIMEOUT = $ENV{MCP_TEST_VALGRIND} ? 120 : $ENV{MCP_TEST_SAN} ? 30 : 10;
 
 
 sub new {

@@ -25,7 +25,8 @@ package MCP::Test;
 # of a sanitizer.
 #
 # Environment: MCP_TEST_NGINX (binary), MCP_TEST_MODULE (our .so),
-# MCP_TEST_SAN=1 (static build: no load_module), MCP_TEST_MINT, MCP_TEST_DEBUG=1
+# MCP_TEST_SAN=1 (static build: no load_module), MCP_TEST_VALGRIND=1 (it runs
+# under valgrind: more patience), MCP_TEST_MINT, MCP_TEST_DEBUG=1
 # (debug log), MCP_TEST_SPLIT=1 (clients write byte by byte), MCP_TEST_LEAVE=1
 # (keep the directory), MCP_TEST_CATLOG=1 (print the log).
 
@@ -214,10 +215,11 @@ sub check {
     # nginx -t leaves its configuration to the end of the process
 
     local $ENV{ASAN_OPTIONS} = ($ENV{ASAN_OPTIONS} // '') . ':detect_leaks=0';
+    local $ENV{MCP_VALGRIND_LEAKS} = 'no';
 
     my $out = `$NGINX -t -p $d -e $d/check.log -c $d/check.conf 2>&1`;
 
-    diag($out) if $out =~ /Sanitizer|runtime error:/;
+    diag($out) if $out =~ /Sanitizer|runtime error:|^==\d+== /m;
 
     return ($? == 0 ? 1 : 0, $out);
 }
@@ -486,7 +488,9 @@ sub finish {
         !grep { $line =~ $_ } @{$self->{allowed}}
     } $log =~ /^.*(?:\[(?:alert|emerg|crit)\]|exited with code [1-9]).*/mg;
 
-    my @san = $log =~ /^.*(?:Sanitizer|runtime error:).*/mg;
+    # valgrind, which is quiet, has nothing else to say
+
+    my @san = $log =~ /^(?:.*(?:Sanitizer|runtime error:).*|==\d+== .*)/mg;
 
     is(join("\n", @{$self->{trouble} || []}), '', 'nginx leaves on QUIT');
     is(join("\n", @bad), '', 'no alerts in error.log');
@@ -494,7 +498,8 @@ sub finish {
 
     if (@san) {
         my @lines = split /\n/, $log;
-        my ($i) = grep { $lines[$_] =~ /Sanitizer|runtime error:/ } 0..$#lines;
+        my ($i) = grep { $lines[$_] =~ /Sanitizer|runtime error:|^==\d+== / }
+                       0..$#lines;
         diag(join "\n", grep { defined } @lines[$i .. $i + 60]);
     }
 }
