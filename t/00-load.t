@@ -3,6 +3,7 @@
 # The module loads into the distribution's nginx, alone and beside others that
 # are known to export much, shows the world no symbol of its own, and costs a
 # configuration that does not use it nothing.
+# Trap N21 of docs/internals/traps.md.
 
 use strict;
 use warnings;

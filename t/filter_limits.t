@@ -2,6 +2,7 @@
 
 # The filter's limits, and that memory stays flat: long lists, large bodies,
 # thousands of events, clients that read slowly or go away.
+# Trap N22 of docs/internals/traps.md.
 
 use strict;
 use warnings;

@@ -3,6 +3,7 @@
 # Where the pieces of a response end changes nothing of what the caller gets:
 # each response in two pieces, split at every byte, and byte by byte; buffered
 # by nginx and not.
+# Trap N23 of docs/internals/traps.md.
 
 use strict;
 use warnings;

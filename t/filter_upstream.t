@@ -3,6 +3,7 @@
 # What an upstream, or nginx in its place, says besides a body: statuses that
 # become ours, headers that are not for the caller, responses that break off,
 # redirects inside nginx, and the operator's own error pages.
+# Trap N11 of docs/internals/traps.md.
 
 use strict;
 use warnings;

@@ -3,6 +3,7 @@
 # The headers that mirror the body decide nothing, but must agree with it: an
 # upstream or a balancer behind us may route by them.  Which era a message
 # belongs to is its own claim, cross-checked with the header.
+# Trap M42 of docs/internals/traps.md.
 
 use strict;
 use warnings;

@@ -5,6 +5,7 @@
 # server replace it.  Settings of the body reader change what nginx's buffers
 # look like, not what is decided; nor does the next request in one of them.
 # Whoever is refused gets no credential by way of an error page.
+# Trap N6 of docs/internals/traps.md.
 
 use strict;
 use warnings;

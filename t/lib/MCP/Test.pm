@@ -22,7 +22,7 @@ package MCP::Test;
 # `use MCP::Test` exports Test::More.  Its done_testing stops every nginx that
 # the test started and asserts for each: left on QUIT, no worker behind, no
 # unexpected [alert], [emerg] or [crit], no worker with an exit code, no report
-# of a sanitizer.
+# of a sanitizer (trap N15 of docs/internals/traps.md).
 #
 # Environment: MCP_TEST_NGINX (binary), MCP_TEST_MODULE (our .so),
 # MCP_TEST_SAN=1 (static build: no load_module), MCP_TEST_VALGRIND=1 (it runs
