@@ -50,19 +50,28 @@ mcp_digest_final(mcp_digest_t *d, const mcp_digest_key_t *k,
     unsigned char *out)
 {
     size_t         i;
-    SHA256_CTX     outer;
-    unsigned char  md[SHA256_DIGEST_LENGTH];
+    unsigned char  md[MCP_DIGEST_RAW];
 
     static const char  hex[] = "0123456789abcdef";
 
-    SHA256_Final(md, &d->hash);
-
-    outer = k->outer;
-    SHA256_Update(&outer, md, sizeof(md));
-    SHA256_Final(md, &outer);
+    mcp_digest_raw(d, k, md);
 
     for (i = 0; i < MCP_DIGEST_HEX / 2; i++) {
         *out++ = (unsigned char) hex[md[i] >> 4];
         *out++ = (unsigned char) hex[md[i] & 0xf];
     }
+}
+
+
+void
+mcp_digest_raw(mcp_digest_t *d, const mcp_digest_key_t *k, unsigned char *out)
+{
+    SHA256_CTX     outer;
+    unsigned char  md[SHA256_DIGEST_LENGTH];
+
+    SHA256_Final(md, &d->hash);
+
+    outer = k->outer;
+    SHA256_Update(&outer, md, sizeof(md));
+    SHA256_Final(out, &outer);
 }

@@ -21,6 +21,7 @@
 
 #define MCP_DIGEST_KEY  32
 #define MCP_DIGEST_HEX  32              /* characters written by _final() */
+#define MCP_DIGEST_RAW  32              /* bytes written by _raw() */
 
 
 typedef struct {
@@ -39,6 +40,10 @@ void mcp_digest_update(mcp_digest_t *d, const void *data, size_t len);
 
 /* Writes MCP_DIGEST_HEX lower-case hex digits to out, not terminated. */
 void mcp_digest_final(mcp_digest_t *d, const mcp_digest_key_t *k,
+    unsigned char *out);
+
+/* Writes all MCP_DIGEST_RAW bytes of it. */
+void mcp_digest_raw(mcp_digest_t *d, const mcp_digest_key_t *k,
     unsigned char *out);
 
 
