@@ -146,12 +146,14 @@ for ('Text/Event-Stream', 'text/event-stream;charset=utf-8',
 
 # a GET stream, new and resumed, carries lists as well
 
-for ({}, { 'Last-Event-ID' => 5 }) {
+my $session = legacy_session('/mcp', token => $token);
+
+for ({}, { 'Last-Event-ID' => 5, 'Mcp-Session-Id' => $session }) {
     $up->answer({ sse => [ { id => 6, data => $rm } ] });
     my $r = mcp_post('/mcp', '', token => $token, method => 'GET',
                      era => 'legacy', headers => { 'Content-Type' => undef,
                      Accept => 'text/event-stream', %$_ });
-    is($r->{body}, "id: 6\ndata: $ok\n\n", 'GET ' . join ' ', %$_);
+    is($r->{body}, "id: 6\ndata: $ok\n\n", 'GET ' . join ' ', sort keys %$_);
 }
 
 

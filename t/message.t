@@ -299,9 +299,15 @@ refused('a notification with an id',
 
 # a legacy client answers its server
 
-passes('result', '{"jsonrpc":"2.0","id":5,"result":{}}', status => 202);
+my $session = legacy_session('/mcp', token => $token);
+
+seen(1);
+$t->audit_next(1, settle => 0);
+
+passes('result', '{"jsonrpc":"2.0","id":5,"result":{}}', status => 202,
+       session => $session);
 passes('error', '{"jsonrpc":"2.0","id":"a","error":{"code":1,"message":"a"}}',
-       status => 202);
+       status => 202, session => $session);
 
 refused("response: $_", "{\"jsonrpc\":\"2.0\",$_}", 400, -32600,
         'Invalid Request', 5, 'no_method')

@@ -321,7 +321,7 @@ ngx_mcp_conf_audit_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_mcp_main_conf_t *mmcf = conf;
 
-    ngx_str_t  *value, ref, secret;
+    ngx_str_t  *value, secret;
 
     if (mmcf->audit_key_set) {
         return "is duplicate";
@@ -329,25 +329,40 @@ ngx_mcp_conf_audit_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    ref.len = value[1].len + 5;
-    ref.data = ngx_pnalloc(cf->pool, ref.len);
-    if (ref.data == NULL) {
+    if (ngx_mcp_conf_key_file(cf, &value[1], &secret) != NGX_OK) {
         return NGX_CONF_ERROR;
-    }
-
-    ngx_memcpy(ngx_cpymem(ref.data, "file:", 5), value[1].data, value[1].len);
-
-    if (ngx_mcp_conf_secret(cf, &ref, &secret) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (secret.len < MCP_DIGEST_KEY) {
-        return ngx_mcp_conf_error(cf, "the key in \"%V\" is shorter than %d "
-                                  "bytes", &value[1], MCP_DIGEST_KEY);
     }
 
     SHA256(secret.data, secret.len, mmcf->audit_key);
     mmcf->audit_key_set = 1;
 
     return NGX_CONF_OK;
+}
+
+
+/* What the file at path has: a key of at least 32 bytes. */
+ngx_int_t
+ngx_mcp_conf_key_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *secret)
+{
+    ngx_str_t  ref;
+
+    ref.len = path->len + 5;
+    ref.data = ngx_pnalloc(cf->pool, ref.len);
+    if (ref.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ngx_cpymem(ref.data, "file:", 5), path->data, path->len);
+
+    if (ngx_mcp_conf_secret(cf, &ref, secret) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (secret->len < MCP_DIGEST_KEY) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "the key in \"%V\" is "
+                           "shorter than %d bytes", path, MCP_DIGEST_KEY);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }

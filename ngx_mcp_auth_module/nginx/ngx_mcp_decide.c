@@ -9,6 +9,7 @@
 
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_reply.h"
+#include "ngx_mcp_session.h"
 
 
 static ngx_int_t ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx,
@@ -27,9 +28,13 @@ ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     mcp_decision_t   d;
     u_char           scope[1024];
 
+    rc = ngx_mcp_session_request(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     m = ctx->message;
     kind = MCP_TARGET_NONE;
-    rc = NGX_OK;
 
     ngx_memzero(&d, sizeof(mcp_decision_t));
     d.reason = "allow";

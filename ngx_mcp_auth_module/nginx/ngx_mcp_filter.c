@@ -24,6 +24,7 @@
  */
 
 #include "ngx_mcp_filter.h"
+#include "ngx_mcp_session.h"
 #include "ngx_mcp_reply.h"
 
 
@@ -38,6 +39,8 @@ static ngx_uint_t ngx_mcp_is_encoded(ngx_http_request_t *r);
 static ngx_mcp_filter_ctx_t *ngx_mcp_filter_create(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_mcp_filter_mode_e mode);
 static ngx_uint_t ngx_mcp_is_event_stream(ngx_http_request_t *r);
+static ngx_int_t ngx_mcp_header_session(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_mcp_header_replace(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_uint_t status, ngx_int_t code,
     const char *message, const char *reason);
@@ -155,6 +158,7 @@ ngx_mcp_header_filter(ngx_http_request_t *r)
 static ngx_int_t
 ngx_mcp_header_other(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
+    ngx_int_t            rc;
     ngx_uint_t           status, done;
     ngx_mcp_loc_conf_t  *mlcf;
 
@@ -163,6 +167,12 @@ ngx_mcp_header_other(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     done = (ctx->state == NGX_MCP_DONE);
 
     if (done) {
+        rc = ngx_mcp_session_response(r, ctx);
+
+        if (rc != NGX_OK) {
+            return ngx_mcp_header_session(r, ctx, rc);
+        }
+
         ngx_mcp_header_strip(r, 0);
     }
 
@@ -210,8 +220,9 @@ ngx_mcp_header_other(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 static ngx_int_t
 ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
-    ngx_uint_t             status;
+    ngx_int_t              rc;
     ngx_str_t              value;
+    ngx_uint_t             status;
     ngx_mcp_filter_ctx_t  *fc;
 
     if (ctx->principal == NULL || ctx->state != NGX_MCP_DONE) {
@@ -254,6 +265,12 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return ngx_mcp_header_replace(r, ctx, NGX_HTTP_BAD_GATEWAY, -32603,
                                       "Upstream sent an encoded response",
                                       "upstream_encoding");
+    }
+
+    rc = ngx_mcp_session_response(r, ctx);
+
+    if (rc != NGX_OK) {
+        return ngx_mcp_header_session(r, ctx, rc);
     }
 
     ngx_mcp_header_strip(r, 0);
@@ -306,6 +323,23 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     return ngx_mcp_next_header_filter(r);
+}
+
+
+/* The upstream's session cannot be told to the caller. */
+static ngx_int_t
+ngx_mcp_header_session(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ngx_mcp_header_strip(r, 1);
+
+    return ngx_mcp_header_replace(r, ctx, NGX_HTTP_BAD_GATEWAY, -32603,
+                                  "Upstream sent an invalid session id",
+                                  "upstream_session");
 }
 
 

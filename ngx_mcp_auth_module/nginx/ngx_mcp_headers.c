@@ -83,6 +83,9 @@ ngx_mcp_header_slot(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
         return NULL;
 
+    case 'l':
+        return ngx_mcp_is(h, "last-event-id") ? &ctx->last_event_id : NULL;
+
     case 'o':
         return ngx_mcp_is(h, "origin") ? &ctx->origin : NULL;
 

@@ -626,14 +626,19 @@ static void
 ngx_mcp_log_session(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a, u_char *buf)
 {
+    ngx_str_t    *id;
     mcp_digest_t  d;
 
-    if (ctx->session.len == 0) {
+    /* what the client sent, only when it was no session of its own */
+
+    id = ctx->upstream_session.len ? &ctx->upstream_session : &ctx->session;
+
+    if (id->len == 0) {
         return;
     }
 
     mcp_digest_init(&d, &mmcf->digest);
-    mcp_digest_update(&d, ctx->session.data, ctx->session.len);
+    mcp_digest_update(&d, id->data, id->len);
     mcp_digest_final(&d, &mmcf->digest, buf);
 
     a->session.data = buf;

@@ -8,6 +8,7 @@
 
 #include "ngx_mcp_module.h"
 #include "ngx_mcp_keys.h"
+#include "ngx_mcp_session.h"
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -304,6 +305,10 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
     if (ngx_mcp_header_variables(cycle, mmcf) != NGX_OK
         || ngx_mcp_log_init_worker(cycle, mmcf) != NGX_OK)
     {
+        return NGX_ERROR;
+    }
+
+    if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -19,6 +19,7 @@
 #include "mcp_message.h"
 #include "mcp_policy.h"
 #include "mcp_principal.h"
+#include "mcp_seal.h"
 #include "mcp_sse.h"
 
 #include "ngx_mcp_cache.h"
@@ -140,6 +141,8 @@ typedef struct {
     ngx_int_t                audit_key_set;     /* mcp_audit_key */
     u_char                   audit_key[MCP_DIGEST_KEY];
     mcp_digest_key_t         digest;            /* set in init_process */
+    mcp_seal_ring_t          sessions;          /* mcp_session_key */
+    EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_array_t              locations;         /* void **: loc_conf of each
                                                    location with mcp_auth */
     ngx_array_t              claims;            /* ngx_str_t: names used by
@@ -228,7 +231,9 @@ typedef struct {
 
     /* what */
     mcp_mirror_t             mirror;
-    ngx_str_t                session;   /* Mcp-Session-Id */
+    ngx_str_t                session;   /* Mcp-Session-Id, sealed */
+    ngx_str_t                upstream_session;  /* the same, opened */
+    ngx_str_t                last_event_id;
     ngx_str_t                origin;
     ngx_str_t                traceparent;
     ngx_str_t                content_type;
@@ -245,6 +250,7 @@ typedef struct {
     ngx_int_t                rpc_code;  /* of our own answer */
 
     ngx_table_elt_t         *credential; /* in the request; NULL: none */
+    ngx_table_elt_t         *session_header;    /* likewise */
 
     /* the response */
     uint64_t                 result_bytes;
@@ -262,6 +268,7 @@ typedef struct {
     unsigned                 swapped:1;
     unsigned                 local:1;           /* we answer ourselves */
     unsigned                 preflight:1;
+    unsigned                 session_sealed:1;  /* in the response */
     unsigned                 has_rpc_code:1;
     unsigned                 has_outcome:1;
     unsigned                 is_error:1;

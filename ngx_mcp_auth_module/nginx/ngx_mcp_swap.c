@@ -18,7 +18,8 @@
 
 
 static ngx_int_t ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
-    ngx_mcp_credential_t *cr, ngx_table_elt_t **credential);
+    ngx_mcp_credential_t *cr, ngx_str_t *session,
+    ngx_table_elt_t **credential, ngx_table_elt_t **id);
 static ngx_int_t ngx_mcp_swap_filter(ngx_http_request_t *r,
     ngx_mcp_server_t *sv, ngx_list_t *list);
 static void ngx_mcp_swap_forget(ngx_http_request_t *r);
@@ -34,8 +35,9 @@ static ngx_table_elt_t *ngx_mcp_swap_push(ngx_http_request_t *r,
 ngx_int_t
 ngx_mcp_swap_handler(ngx_http_request_t *r)
 {
+    ngx_str_t             *session;
     ngx_mcp_ctx_t         *ctx;
-    ngx_table_elt_t       *h;
+    ngx_table_elt_t       *h, *id;
     ngx_mcp_server_t      *sv;
     ngx_mcp_loc_conf_t    *mlcf;
     ngx_mcp_credential_t  *cr;
@@ -87,12 +89,16 @@ ngx_mcp_swap_handler(ngx_http_request_t *r)
 
     /* a subrequest has a copy of the main request's list of its own */
 
-    if (ngx_mcp_swap(r, sv, cr, &h) != NGX_OK) {
+    session = (ctx->state == NGX_MCP_DONE && (r == r->main || mlcf->server))
+              ? &ctx->upstream_session : NULL;
+
+    if (ngx_mcp_swap(r, sv, cr, session, &h, &id) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (r == r->main) {
         ctx->credential = h;
+        ctx->session_header = id;
     }
 
     ngx_mcp_swap_forget(r);
@@ -102,26 +108,34 @@ ngx_mcp_swap_handler(ngx_http_request_t *r)
 
 
 /*
- * The upstream has it: $http_authorization, $remote_user and their like, which
- * a log_format may ask for, do not tell the gateway's secret.
+ * The upstream has them: $http_authorization, $remote_user and others, which a
+ * log_format may ask for, do not tell the gateway's secret, nor the name of
+ * the upstream's session.
  */
 void
 ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
 {
     ngx_http_request_t  *r;
 
-    if (ctx->credential == NULL) {
+    if (ctx->credential == NULL && ctx->session_header == NULL) {
         return;
     }
 
     r = ctx->request;
 
-    ngx_str_set(&ctx->credential->value, "");
-    ctx->credential = NULL;
+    if (ctx->session_header) {
+        ngx_str_set(&ctx->session_header->value, "");
+        ctx->session_header = NULL;
+    }
 
-    r->headers_in.authorization = NULL;
-    ngx_str_null(&r->headers_in.user);
-    ngx_str_null(&r->headers_in.passwd);
+    if (ctx->credential) {
+        ngx_str_set(&ctx->credential->value, "");
+        ctx->credential = NULL;
+
+        r->headers_in.authorization = NULL;
+        ngx_str_null(&r->headers_in.user);
+        ngx_str_null(&r->headers_in.passwd);
+    }
 
     ngx_mcp_swap_forget(r);
 }
@@ -129,7 +143,8 @@ ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
 
 static ngx_int_t
 ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
-    ngx_mcp_credential_t *cr, ngx_table_elt_t **credential)
+    ngx_mcp_credential_t *cr, ngx_str_t *session,
+    ngx_table_elt_t **credential, ngx_table_elt_t **id)
 {
     ngx_list_t        list;
     ngx_table_elt_t  *h;
@@ -137,6 +152,8 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
     static ngx_str_t  key = ngx_string("Accept-Encoding");
     static ngx_str_t  lowcase = ngx_string("accept-encoding");
     static ngx_str_t  identity = ngx_string("identity");
+    static ngx_str_t  id_key = ngx_string("Mcp-Session-Id");
+    static ngx_str_t  id_lowcase = ngx_string("mcp-session-id");
 
     if (ngx_list_init(&list, r->pool, 20, sizeof(ngx_table_elt_t)) != NGX_OK)
     {
@@ -149,6 +166,18 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
 
     if (ngx_mcp_swap_push(r, &list, &key, &lowcase, 1, &identity) == NULL) {
         return NGX_ERROR;
+    }
+
+    /* by the name that the upstream gave it */
+
+    *id = NULL;
+
+    if (session && session->len) {
+        *id = ngx_mcp_swap_push(r, &list, &id_key, &id_lowcase, 1, session);
+
+        if (*id == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     r->headers_in.authorization = NULL;
@@ -296,6 +325,7 @@ ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv)
         ngx_string("dpop"),
         ngx_string("cookie"),
         ngx_string("cookie2"),
+        ngx_string("mcp-session-id"),
         ngx_string("accept-encoding"),
         ngx_string("range"),
         ngx_string("if-range"),

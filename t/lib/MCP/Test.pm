@@ -50,7 +50,7 @@ use MCP::Conn;
 
 our @EXPORT = ((grep { $_ ne 'done_testing' } @Test::More::EXPORT), qw/
     done_testing port http http_start http_read_response
-    rpc mcp_post mcp_start call_tool list_tools
+    rpc mcp_post mcp_start call_tool list_tools legacy_session
 /);
 
 my $top = abs_path(dirname(__FILE__) . '/../../..');
@@ -709,6 +709,18 @@ sub call_tool {
 sub list_tools {
     my ($uri, %o) = @_;
     return mcp_post($uri, rpc('tools/list', {}, %o), %o);
+}
+
+
+# what the gateway calls a new session of the legacy era
+
+sub legacy_session {
+    my ($uri, %o) = @_;
+    my %init = (protocolVersion => $LEGACY, capabilities => {},
+                clientInfo => { name => 'mcp-test', version => '1.0' });
+
+    return mcp_post($uri, rpc('initialize', \%init, era => 'legacy'), %o,
+                    era => 'legacy')->{headers}{'mcp-session-id'};
 }
 
 

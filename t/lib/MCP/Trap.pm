@@ -28,7 +28,7 @@ use MCP::Issuer;
 use MCP::Upstream;
 
 our @EXPORT = (@MCP::Test::EXPORT, qw/
-    trap gateway upstream issuer slow token post call refused passes nothing record
+    trap gateway upstream issuer slow token post call refused passes arrived nothing record
 /);
 
 my ($t, $okta, @slow, $up, $token);
@@ -61,6 +61,7 @@ sub set_up {
             1 .. $o{slow} || 0;
     $up = MCP::Upstream->start($t, port => 8081, tools => [qw/ echo rm /]);
 
+    $t->write_file('session.key', 'a key for sessions, of 32 bytes or more');
     $t->write_conf(<<END);
 %%GLOBALS%%
 events { }
