@@ -524,7 +524,9 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "unknown_issuer");
     }
 
-    if (ngx_time() >= p->exp + is->jwt.leeway) {
+    ctx->expires = p->exp + is->jwt.leeway;
+
+    if (ngx_time() >= ctx->expires) {
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "expired");
     }
 

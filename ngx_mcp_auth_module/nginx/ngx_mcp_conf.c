@@ -142,6 +142,8 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_server_line),
     ngx_mcp_line("origin", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
+    ngx_mcp_line("stream_grace", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_server_line),
     ngx_mcp_line("strip", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
     ngx_mcp_line("params", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,

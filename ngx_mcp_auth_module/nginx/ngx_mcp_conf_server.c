@@ -7,6 +7,10 @@
 #include "ngx_mcp_conf.h"
 
 
+#define NGX_MCP_STREAM_GRACE  60                /* s, default */
+#define NGX_MCP_MAX_GRACE     86400
+
+
 static ngx_uint_t ngx_mcp_server_roles(ngx_mcp_server_t *sv);
 static char *ngx_mcp_server_origins(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t n);
@@ -68,6 +72,7 @@ ngx_mcp_conf_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     sv->name = value[1];
+    sv->stream_grace = NGX_CONF_UNSET;
     sv->conf_file = cf->conf_file->file.name;
     sv->conf_line = cf->conf_file->line;
 
@@ -87,6 +92,10 @@ ngx_mcp_conf_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (sv->issuer_names.nelts == 0) {
         return ngx_mcp_conf_error(cf, "mcp_server \"%V\" has no \"issuer\"",
                                   &sv->name);
+    }
+
+    if (sv->stream_grace == NGX_CONF_UNSET) {
+        sv->stream_grace = NGX_MCP_STREAM_GRACE;
     }
 
     if (ngx_mcp_server_roles(sv) == 0) {
@@ -175,6 +184,23 @@ ngx_mcp_server_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                 return ngx_mcp_conf_error(cf, "invalid scope \"%V\"",
                                           &value[i]);
             }
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[0].data, "stream_grace") == 0) {
+        if (sv->stream_grace != NGX_CONF_UNSET) {
+            return "is duplicate";
+        }
+
+        sv->stream_grace = ngx_parse_time(&value[1], 1);
+
+        if (sv->stream_grace == (time_t) NGX_ERROR
+            || sv->stream_grace > NGX_MCP_MAX_GRACE)
+        {
+            return ngx_mcp_conf_error(cf, "invalid stream_grace \"%V\": a "
+                                      "time of at most a day", &value[1]);
         }
 
         return NGX_CONF_OK;

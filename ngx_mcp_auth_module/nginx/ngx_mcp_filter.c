@@ -25,6 +25,7 @@
 
 #include "ngx_mcp_filter.h"
 #include "ngx_mcp_session.h"
+#include "ngx_mcp_stream.h"
 #include "ngx_mcp_reply.h"
 
 
@@ -315,6 +316,10 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     fc->unflushed = 1;
+
+    if (fc->upstream && ngx_mcp_stream_open(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     ngx_str_set(&value, "no");
 

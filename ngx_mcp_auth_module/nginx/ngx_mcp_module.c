@@ -9,6 +9,7 @@
 #include "ngx_mcp_module.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_session.h"
+#include "ngx_mcp_stream.h"
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -308,7 +309,9 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK) {
+    if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_stream_init_worker(mmcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -368,6 +371,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
 
     ngx_mcp_keys_exit_worker(mmcf);
     ngx_mcp_log_exit_worker(mmcf);
+    ngx_mcp_stream_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
 }

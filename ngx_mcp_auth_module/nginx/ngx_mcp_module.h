@@ -111,6 +111,7 @@ typedef struct {
     mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
     ngx_array_t              clear;             /* unsigned: pointer indices */
+    time_t                   stream_grace;      /* s */
     ngx_str_t                challenge;         /* 401 without a token */
     ngx_str_t                challenge_invalid; /* 401 invalid_token */
     ngx_str_t                conf_file;
@@ -143,6 +144,8 @@ typedef struct {
     mcp_digest_key_t         digest;            /* set in init_process */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     EVP_CIPHER_CTX          *seal;              /* this worker's */
+    ngx_queue_t              streams;           /* likewise */
+    ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
     ngx_array_t              locations;         /* void **: loc_conf of each
                                                    location with mcp_auth */
     ngx_array_t              claims;            /* ngx_str_t: names used by
@@ -227,6 +230,7 @@ typedef struct {
     ngx_mcp_keys_waiter_t    waiter;
     ngx_mcp_cache_entry_t   *entry;
     mcp_principal_t         *principal;
+    time_t                   expires;   /* its token, with the leeway */
     ngx_mcp_cache_entry_t   *early;     /* for variables, before access */
 
     /* what */

@@ -18,6 +18,14 @@
 #include "ngx_mcp_tree.h"
 
 
+#define NGX_MCP_WORKERS  256
+
+typedef struct {
+    ngx_atomic_t         pid;           /* 0: free */
+    ngx_atomic_t         streams;       /* open; written by that process */
+} ngx_mcp_worker_slot_t;
+
+
 typedef struct {
     ngx_atomic_t         audit_seq;     /* last number given */
     ngx_atomic_t         audit_written;
@@ -27,6 +35,7 @@ typedef struct {
     ngx_atomic_t         cache_misses;
     ngx_atomic_t         key_fetches;
     ngx_atomic_t         key_failures;
+    ngx_mcp_worker_slot_t  workers[NGX_MCP_WORKERS];
 } ngx_mcp_counters_t;
 
 

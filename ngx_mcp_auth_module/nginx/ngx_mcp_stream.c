@@ -1,0 +1,239 @@
+/*
+ * Open event streams.
+ *
+ * A stream may outlive the token that opened it by hours.  Each has a timer: at
+ * exp, with the issuer's leeway and the server's stream_grace, it is cut.
+ * First gently, as if the upstream had ended it, so that the client sees a
+ * complete response and comes back to hear 401; one that takes no bytes is cut
+ * off.
+ *
+ * A stream lives in the request's pool, from the header filter to the request's
+ * cleanup, which takes timer and queue away.  Each worker counts its own in its
+ * slot of the zone, which is free again when the process is gone, however it
+ * went.
+ */
+
+#include "ngx_mcp_stream.h"
+
+
+#define NGX_MCP_STREAM_LINGER  5000             /* ms, for the gentle end */
+#define NGX_MCP_STREAM_TIMER   (24 * 3600)      /* s, at most at once */
+
+
+typedef struct {
+    ngx_queue_t              queue;
+    ngx_http_request_t      *request;
+    ngx_mcp_ctx_t           *ctx;
+    ngx_event_t              timer;
+    ngx_mcp_worker_slot_t   *slot;
+    unsigned                 ended:1;           /* gently */
+} ngx_mcp_stream_t;
+
+
+static void ngx_mcp_stream_close(void *data);
+static void ngx_mcp_stream_timer(ngx_mcp_stream_t *st);
+static void ngx_mcp_stream_expired(ngx_event_t *ev);
+static void ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason);
+
+
+/* A slot for this process: a free one, or that of one that died. */
+ngx_int_t
+ngx_mcp_stream_init_worker(ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_uint_t              i;
+    ngx_atomic_uint_t       pid;
+    ngx_mcp_counters_t     *counters;
+    ngx_mcp_worker_slot_t  *slot;
+
+    ngx_queue_init(&mmcf->streams);
+
+    counters = ngx_mcp_zone_counters(mmcf->zone);
+
+    for (i = 0; i < NGX_MCP_WORKERS; i++) {
+        slot = &counters->workers[i];
+        pid = slot->pid;
+
+        if (pid && (kill((pid_t) pid, 0) == 0 || ngx_errno != NGX_ESRCH)) {
+            continue;
+        }
+
+        if (ngx_atomic_cmp_set(&slot->pid, pid, ngx_pid)) {
+            slot->streams = 0;
+            mmcf->slot = slot;
+
+            return NGX_OK;
+        }
+    }
+
+    /* more workers than slots: these are not counted */
+
+    mmcf->slot = NULL;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_mcp_stream_exit_worker(ngx_mcp_main_conf_t *mmcf)
+{
+    if (mmcf->slot) {
+        mmcf->slot->streams = 0;
+        (void) ngx_atomic_cmp_set(&mmcf->slot->pid, ngx_pid, 0);
+        mmcf->slot = NULL;
+    }
+}
+
+
+ngx_uint_t
+ngx_mcp_stream_count(ngx_mcp_zone_t *zone)
+{
+    ngx_uint_t              i, n;
+    ngx_atomic_uint_t       pid;
+    ngx_mcp_worker_slot_t  *slot;
+
+    slot = ngx_mcp_zone_counters(zone)->workers;
+    n = 0;
+
+    for (i = 0; i < NGX_MCP_WORKERS; i++) {
+        pid = slot[i].pid;
+
+        if (pid && slot[i].streams
+            && (kill((pid_t) pid, 0) == 0 || ngx_errno != NGX_ESRCH))
+        {
+            n += slot[i].streams;
+        }
+    }
+
+    return n;
+}
+
+
+ngx_int_t
+ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_stream_t     *st;
+    ngx_http_cleanup_t   *cln;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    st = ngx_pcalloc(r->pool, sizeof(ngx_mcp_stream_t));
+    if (st == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln = ngx_http_cleanup_add(r->main, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_mcp_stream_close;
+    cln->data = st;
+
+    st->request = r;
+    st->ctx = ctx;
+    st->slot = mmcf->slot;
+
+    if (st->slot) {
+        st->slot->streams++;
+    }
+
+    ngx_queue_insert_tail(&mmcf->streams, &st->queue);
+
+    st->timer.handler = ngx_mcp_stream_expired;
+    st->timer.data = st;
+    st->timer.log = r->connection->log;
+    st->timer.cancelable = 1;
+
+    ngx_mcp_stream_timer(st);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_mcp_stream_close(void *data)
+{
+    ngx_mcp_stream_t *st = data;
+
+    if (st->timer.timer_set) {
+        ngx_del_timer(&st->timer);
+    }
+
+    ngx_queue_remove(&st->queue);
+
+    if (st->slot) {
+        st->slot->streams--;
+    }
+}
+
+
+/* A wall clock that was set meanwhile is looked at again, once a day. */
+static void
+ngx_mcp_stream_timer(ngx_mcp_stream_t *st)
+{
+    time_t  left;
+
+    left = st->ctx->expires + st->ctx->server->stream_grace - ngx_time();
+    left = ngx_max(left, 0);
+
+    ngx_add_timer(&st->timer,
+                  (ngx_msec_t) ngx_min(left, NGX_MCP_STREAM_TIMER) * 1000);
+}
+
+
+static void
+ngx_mcp_stream_expired(ngx_event_t *ev)
+{
+    ngx_mcp_stream_t *st = ev->data;
+
+    if (!st->ended
+        && ngx_time() < st->ctx->expires + st->ctx->server->stream_grace)
+    {
+        ngx_mcp_stream_timer(st);
+        return;
+    }
+
+    ngx_mcp_stream_cut(st, "token_expired");
+}
+
+
+/* st is gone after that, or has a timer that comes back to here. */
+static void
+ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason)
+{
+    ngx_connection_t     *c;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    r = st->request;
+    c = r->connection;
+    u = r->upstream;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "mcp_auth: stream of server \"%V\" cut: %s",
+                  &st->ctx->server->name, reason);
+
+    st->ctx->reason = reason;
+
+    if (!st->ended
+        && u && u->peer.connection && !u->buffering && !u->upgrade)
+    {
+        /* nginx's own way when the last byte was read */
+
+        st->ended = 1;
+        ngx_add_timer(&st->timer, NGX_MCP_STREAM_LINGER);
+
+        u->length = 0;
+        u->keepalive = 0;
+        u->read_event_handler(r, u);
+
+    } else {
+        r->keepalive = 0;
+        ngx_http_finalize_request(r, NGX_ERROR);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
