@@ -575,8 +575,9 @@ mcp_list_name(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return;
     }
 
-    f->shown = (f->conf->visible(f->conf->data, (mcp_list_e) f->list,
-                                 &ev->text) == 1);
+    f->shown = (unsigned) f->conf->visible(f->conf->data,
+                                           (mcp_list_e) f->list, &ev->text)
+               & 3;
 }
 
 
@@ -671,6 +672,7 @@ mcp_list_entry_end(mcp_list_filter_t *f, uint64_t end, unsigned visible)
     if (visible) {
         f->any_kept = 1;
         f->kept++;
+        f->shadowed += (f->shown == 2);
         f->keep = end;
         return MCP_OK;
     }

@@ -45,7 +45,8 @@ typedef enum {
 
 typedef struct {
     /*
-     * Is this entry shown to the caller?  1 yes, 0 no.  name is unescaped:
+     * Is this entry shown to the caller?  1 yes, 0 no, 2 yes but counted as
+     * one that would be removed.  name is unescaped:
      * `name` of tools and prompts, `uri` of resources, `uriTemplate` of
      * templates, `taskId` of tasks.
      */
@@ -86,6 +87,7 @@ typedef struct mcp_list_filter_s {
                                            of at most 18 digits; else 0 */
     unsigned             kept;
     unsigned             removed;
+    unsigned             shadowed;      /* of those kept */
     const char          *error;         /* static text after MCP_ERROR */
     unsigned char        id[256];       /* lexeme of the last message's id */
     size_t               id_len;        /* 0: none or longer */
@@ -99,7 +101,7 @@ typedef struct mcp_list_filter_s {
     unsigned             names;         /* name keys of the entry, up to 2 */
     unsigned             skipping:1;    /* the next event ends the skipped */
     unsigned             dropping:1;    /* and nothing of it is emitted */
-    unsigned             shown:1;       /* the entry's name is visible */
+    unsigned             shown:2;       /* what was said of the entry's name */
     unsigned             any_entry:1;   /* of this list */
     unsigned             any_kept:1;
     unsigned             failed:1;

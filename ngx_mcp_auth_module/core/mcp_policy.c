@@ -2,7 +2,8 @@
  * Decides: roles x kind x target x arguments -> allow or deny, with the rule
  * that made it (DESIGN.md section 4).
  *
- * Always true: a matching deny is found before any allow is looked at; a
+ * Always true: a matching deny is found before any allow is looked at, and one
+ * of an enforced role before those that are only tried out count; a
  * condition is true, false or unclear, and unclear never satisfies an allow
  * and always satisfies a deny; role 0 ("*") is held by everybody, whatever the
  * caller's mask says; a policy that was not finished allows nothing.
@@ -19,6 +20,12 @@
 #define MCP_ROLE_NAME    64             /* bytes of a role's name shown */
 
 
+static const mcp_rule_t *mcp_rule_next(const mcp_rules_t *rules,
+    const mcp_roles_t *roles, const mcp_str_t *target, unsigned *i);
+static unsigned mcp_rule_shadow(const mcp_policy_t *p,
+    const mcp_rule_t *rule);
+static unsigned mcp_policy_shadowed(const mcp_policy_t *p,
+    const mcp_roles_t *roles);
 static mcp_truth_e mcp_rule_eval(const mcp_rule_t *rule,
     const mcp_value_t *values);
 static int mcp_scope_next(mcp_str_t *rest, mcp_str_t *scope);
@@ -29,11 +36,11 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
     mcp_target_e kind, const mcp_str_t *target, const mcp_value_t *values,
     mcp_decision_t *d)
 {
-    unsigned            i;
-    mcp_truth_e         truth;
-    const mcp_rule_t   *rule, *near;
-    const mcp_rules_t  *rules;
+    unsigned           i;
+    mcp_truth_e        truth;
+    const mcp_rule_t  *rule, *near, *denied;
 
+    d->shadow = 0;
     d->reason = "no_rule";
     mcp_str_null(&d->rule);
     mcp_str_null(&d->scope);
@@ -42,48 +49,38 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
         return MCP_DECLINED;
     }
 
-    rules = &p->denies[kind];
+    denied = NULL;
 
-    for (i = 0; i < rules->n; /* void */) {
-        rule = &rules->elts[i];
-
-        if (rule->role != 0 && !mcp_role_held(roles, rule->role)) {
-            i = rule->skip;
-            continue;
-        }
-
-        i++;
-
-        if (!mcp_patterns_match(&rule->patterns, target)) {
-            continue;
-        }
-
+    for (i = 0; (rule = mcp_rule_next(&p->denies[kind], roles, target, &i));
+         /* void */ )
+    {
         truth = mcp_rule_eval(rule, values);
 
-        if (truth != MCP_FALSE) {
+        if (truth == MCP_FALSE) {
+            continue;
+        }
+
+        if (denied == NULL || !mcp_rule_shadow(p, rule)) {
+            denied = rule;
             d->reason = (truth == MCP_TRUE) ? "deny_rule" : "deny_unclear";
             d->rule = rule->text;
+        }
+
+        if (!mcp_rule_shadow(p, rule)) {
             return MCP_DECLINED;
         }
     }
 
-    rules = &p->allows[kind];
+    if (denied) {
+        d->shadow = 1;
+        return MCP_DECLINED;
+    }
+
     near = NULL;
 
-    for (i = 0; i < rules->n; /* void */) {
-        rule = &rules->elts[i];
-
-        if (rule->role != 0 && !mcp_role_held(roles, rule->role)) {
-            i = rule->skip;
-            continue;
-        }
-
-        i++;
-
-        if (!mcp_patterns_match(&rule->patterns, target)) {
-            continue;
-        }
-
+    for (i = 0; (rule = mcp_rule_next(&p->allows[kind], roles, target, &i));
+         /* void */ )
+    {
         truth = mcp_rule_eval(rule, values);
 
         if (truth == MCP_TRUE) {
@@ -104,7 +101,62 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
         d->rule = near->text;
     }
 
+    d->shadow = mcp_policy_shadowed(p, roles);
+
     return MCP_DECLINED;
+}
+
+
+/* The next rule of a held role whose patterns match; *i begins at 0. */
+static const mcp_rule_t *
+mcp_rule_next(const mcp_rules_t *rules, const mcp_roles_t *roles,
+    const mcp_str_t *target, unsigned *i)
+{
+    const mcp_rule_t  *rule;
+
+    while (*i < rules->n) {
+        rule = &rules->elts[*i];
+
+        if (rule->role != 0 && !mcp_role_held(roles, rule->role)) {
+            *i = rule->skip;
+            continue;
+        }
+
+        (*i)++;
+
+        if (mcp_patterns_match(&rule->patterns, target)) {
+            return rule;
+        }
+    }
+
+    return NULL;
+}
+
+
+static unsigned
+mcp_rule_shadow(const mcp_policy_t *p, const mcp_rule_t *rule)
+{
+    return p->all_shadow || mcp_role_held(&p->shadow, rule->role);
+}
+
+
+/* Whoever holds a role in shadow is not held to what it lacks. */
+static unsigned
+mcp_policy_shadowed(const mcp_policy_t *p, const mcp_roles_t *roles)
+{
+    unsigned  i;
+
+    if (p->all_shadow || mcp_role_held(&p->shadow, 0)) {
+        return 1;
+    }
+
+    for (i = 0; i < MCP_MAX_ROLES / 64; i++) {
+        if (p->shadow.bits[i] & roles->bits[i]) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -112,10 +164,10 @@ int
 mcp_policy_visible(const mcp_policy_t *p, const mcp_roles_t *roles,
     mcp_list_e list, const mcp_str_t *name)
 {
-    unsigned            i;
-    mcp_target_e        kind;
-    const mcp_rule_t   *rule;
-    const mcp_rules_t  *rules;
+    int                shown;
+    unsigned           i;
+    mcp_target_e       kind;
+    const mcp_rule_t  *rule;
 
     switch (list) {
     case MCP_LIST_TOOLS:
@@ -132,43 +184,29 @@ mcp_policy_visible(const mcp_policy_t *p, const mcp_roles_t *roles,
         return 0;
     }
 
-    rules = &p->denies[kind];
+    shown = 1;
 
-    for (i = 0; i < rules->n; /* void */) {
-        rule = &rules->elts[i];
-
-        if (rule->role != 0 && !mcp_role_held(roles, rule->role)) {
-            i = rule->skip;
+    for (i = 0; (rule = mcp_rule_next(&p->denies[kind], roles, name, &i));
+         /* void */ )
+    {
+        if (rule->nconditions) {
             continue;
         }
 
-        i++;
-
-        if (rule->nconditions == 0
-            && mcp_patterns_match(&rule->patterns, name))
-        {
+        if (!mcp_rule_shadow(p, rule)) {
             return 0;
         }
+
+        shown = 2;
     }
 
-    rules = &p->allows[kind];
+    i = 0;
 
-    for (i = 0; i < rules->n; /* void */) {
-        rule = &rules->elts[i];
-
-        if (rule->role != 0 && !mcp_role_held(roles, rule->role)) {
-            i = rule->skip;
-            continue;
-        }
-
-        i++;
-
-        if (mcp_patterns_match(&rule->patterns, name)) {
-            return 1;
-        }
+    if (mcp_rule_next(&p->allows[kind], roles, name, &i)) {
+        return shown;
     }
 
-    return 0;
+    return mcp_policy_shadowed(p, roles) ? 2 : 0;
 }
 
 
@@ -221,6 +259,7 @@ mcp_policy_scopes(const mcp_policy_t *p, const mcp_str_t *scopes,
 
     d->reason = "insufficient_scope";
     d->scope = all;
+    d->shadow = p->all_shadow;
     mcp_str_null(&d->rule);
 
     if (first) {

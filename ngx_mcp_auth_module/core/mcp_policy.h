@@ -47,6 +47,8 @@ typedef struct {
     mcp_str_t            scope;         /* after a step-up: all scopes of the
                                            operation that are needed, space
                                            separated; owned by the policy */
+    unsigned             shadow;        /* 1: declined only by rules that are
+                                           tried out; to be recorded */
 } mcp_decision_t;
 
 
@@ -54,6 +56,14 @@ mcp_policy_t *mcp_policy_create(const mcp_mem_t *mem);
 
 /* A role of this server; MCP_DECLINED when it is there already. */
 int mcp_policy_role(mcp_policy_t *p, unsigned role, const mcp_str_t *name);
+
+/*
+ * `enforce shadow` for a role, or (MCP_MAX_ROLES) for all of them and the
+ * scopes: what would be declined is told, and not to be enforced.  A deny of an
+ * enforced role still counts; who holds a role in shadow is declined nothing
+ * else.
+ */
+void mcp_policy_shadow(mcp_policy_t *p, unsigned role);
 
 /*
  * One rule: words are those after the role's opening brace, as the
@@ -102,7 +112,7 @@ int mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
     mcp_decision_t *d);
 
 /* Is this entry of a list shown?  A conditional rule is "maybe": shown.
- * tasks: 0 (not bound to their owner yet). */
+ * 2: shown because of a shadow only.  tasks: 0 (not the rules' to say). */
 int mcp_policy_visible(const mcp_policy_t *p, const mcp_roles_t *roles,
     mcp_list_e list, const mcp_str_t *name);
 
@@ -111,7 +121,8 @@ int mcp_policy_visible(const mcp_policy_t *p, const mcp_roles_t *roles,
  * Checks the server's own scopes and each step_up that matches kind and
  * target (MCP_TARGET_NONE: the server's own only).  MCP_OK, or MCP_DECLINED
  * with d->scope = all scopes this operation needs (written into buf of size
- * bytes), d->reason = "insufficient_scope", d->rule = the step_up's text.
+ * bytes), d->reason = "insufficient_scope", d->rule = the step_up's text,
+ * d->shadow when the whole server is in shadow.
  */
 int mcp_policy_scopes(const mcp_policy_t *p, const mcp_str_t *scopes,
     mcp_target_e kind, const mcp_str_t *target, mcp_decision_t *d,

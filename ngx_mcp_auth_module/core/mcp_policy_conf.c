@@ -119,6 +119,18 @@ mcp_policy_role(mcp_policy_t *p, unsigned role, const mcp_str_t *name)
 }
 
 
+void
+mcp_policy_shadow(mcp_policy_t *p, unsigned role)
+{
+    if (role == MCP_MAX_ROLES) {
+        p->all_shadow = 1;
+
+    } else {
+        mcp_role_set(&p->shadow, role);
+    }
+}
+
+
 int
 mcp_policy_rule(mcp_policy_t *p, unsigned role, const mcp_str_t *words,
     unsigned nwords, char *error, size_t size)

@@ -68,6 +68,9 @@ struct mcp_policy_s {
     mcp_step_up_t       *step_ups;
     mcp_str_t            scope;
 
+    mcp_roles_t          shadow;        /* roles whose rules are tried out */
+    unsigned             all_shadow;    /* the whole server */
+
     mcp_role_t          *roles;
     mcp_rule_t          *rules;         /* as written */
     mcp_rule_t         **last_rule;

@@ -16,6 +16,8 @@ static char *ngx_mcp_server_origins(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t n);
 static char *ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv);
 static void ngx_mcp_server_hyphens(ngx_str_t *name);
+static char *ngx_mcp_server_deny_reply(ngx_conf_t *cf, ngx_mcp_server_t *sv,
+    ngx_str_t *value);
 
 
 char *
@@ -148,6 +150,9 @@ ngx_mcp_server_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         sv->credential_name = value[1];
         return NGX_CONF_OK;
 
+    case 'd': /* deny_reply */
+        return ngx_mcp_server_deny_reply(cf, sv, &value[1]);
+
     case 'o': /* origin */
         if (ngx_mcp_server_origins(cf, &value[1], n) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
@@ -266,6 +271,8 @@ ngx_mcp_server_role(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     mcp_role_set(&mmcf->server->roles, mmcf->role);
 
+    mmcf->role_enforce = 0;
+
     return ngx_mcp_conf_block(cf, NGX_MCP_ROLE_CONF);
 }
 
@@ -299,6 +306,70 @@ ngx_mcp_server_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     {
         return ngx_mcp_conf_error(cf, "%s", error);
     }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_mcp_server_deny_reply(ngx_conf_t *cf, ngx_mcp_server_t *sv,
+    ngx_str_t *value)
+{
+    if (sv->deny_reply != NGX_MCP_DENY_UNSET) {
+        return "is duplicate";
+    }
+
+    if (ngx_strcmp(value->data, "unknown") == 0) {
+        sv->deny_reply = NGX_MCP_DENY_UNKNOWN;
+
+    } else if (ngx_strcmp(value->data, "forbidden") == 0) {
+        sv->deny_reply = NGX_MCP_DENY_FORBIDDEN;
+
+    } else if (ngx_strcmp(value->data, "tool_error") == 0) {
+        sv->deny_reply = NGX_MCP_DENY_TOOL_ERROR;
+
+    } else {
+        return ngx_mcp_conf_error(cf, "deny_reply \"%V\" is not unknown, "
+                                  "forbidden or tool_error", value);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* enforce on | shadow; that of a role or a server must not be forgotten */
+char *
+ngx_mcp_server_enforce(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    ngx_str_t   *value;
+    ngx_uint_t   role, *said;
+
+    value = cf->args->elts;
+    role = (cf->cmd_type == NGX_MCP_ROLE_CONF);
+    said = role ? &mmcf->role_enforce : &mmcf->server->enforce;
+
+    if (*said) {
+        return "is duplicate";
+    }
+
+    *said = 1;
+
+    if (ngx_strcmp(value[1].data, "on") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "shadow") != 0) {
+        return ngx_mcp_conf_error(cf, "enforce \"%V\" is neither on nor "
+                                  "shadow", &value[1]);
+    }
+
+    mcp_policy_shadow(mmcf->server->policy, role ? mmcf->role : MCP_MAX_ROLES);
+
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "%s of mcp_server \"%V\" in "
+                       "shadow: denials are recorded, not enforced",
+                       role ? "a role" : "the rules", &mmcf->server->name);
 
     return NGX_CONF_OK;
 }

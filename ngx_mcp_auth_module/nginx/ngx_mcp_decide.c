@@ -12,8 +12,11 @@
 #include "ngx_mcp_session.h"
 
 
+static ngx_int_t ngx_mcp_decide_would(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, mcp_decision_t *scopes);
 static ngx_int_t ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx,
     mcp_decision_t *d);
+static ngx_int_t ngx_mcp_decide_uris(ngx_mcp_ctx_t *ctx, mcp_decision_t *d);
 static ngx_int_t ngx_mcp_decide_scopes(ngx_mcp_ctx_t *ctx, mcp_target_e kind,
     mcp_decision_t *d, u_char *scope, size_t size);
 static ngx_int_t ngx_mcp_decide_allow(ngx_mcp_ctx_t *ctx, const char *ev);
@@ -25,8 +28,8 @@ ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ngx_int_t        rc;
     mcp_target_e     kind;
     mcp_message_t   *m;
-    mcp_decision_t   d;
-    u_char           scope[1024];
+    mcp_decision_t   d, scopes;
+    u_char           buf[1024];
 
     rc = ngx_mcp_session_request(r, ctx);
     if (rc != NGX_OK) {
@@ -42,7 +45,7 @@ ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     if (m) {
         rc = ngx_mcp_decide_message(ctx, &d);
 
-        if (rc == NGX_OK) {
+        if (rc == NGX_OK || d.shadow) {
             kind = (m->method_class == MCP_METHOD_LISTEN && m->nuris)
                    ? MCP_TARGET_RESOURCE : m->target_kind;
         }
@@ -57,13 +60,31 @@ ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ctx->rule = d.rule;
     ctx->reason = d.reason;
 
-    if (ngx_mcp_decide_scopes(ctx, kind, &d, scope, sizeof(scope)) != NGX_OK) {
-        ctx->rule = d.rule;
-        return ngx_mcp_reply_scope(r, ctx, &d.scope);
+    if (rc == NGX_ABORT) {
+        return ngx_mcp_reply_denied(r, ctx, 0);
+    }
+
+    ngx_memzero(&scopes, sizeof(mcp_decision_t));
+
+    if (ngx_mcp_decide_scopes(ctx, kind, &scopes, buf, sizeof(buf))
+        != NGX_OK)
+    {
+        if (!scopes.shadow) {
+            ctx->rule = scopes.rule;
+            return ngx_mcp_reply_scope(r, ctx, &scopes.scope);
+        }
+
+        if (ngx_mcp_decide_would(r, ctx, &scopes) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
     if (rc != NGX_OK) {
-        return ngx_mcp_reply_denied(r, ctx);
+        if (!d.shadow) {
+            return ngx_mcp_reply_denied(r, ctx, 1);
+        }
+
+        ctx->would_deny = 1;
     }
 
     if (m == NULL) {
@@ -89,11 +110,49 @@ ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 }
 
 
-/* NGX_OK or NGX_DECLINED, with d->reason and d->rule. */
+/* A missing scope that is only recorded, beside what the rules said. */
+static ngx_int_t
+ngx_mcp_decide_would(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    mcp_decision_t *scopes)
+{
+    u_char  *p;
+
+    ctx->would_deny = 1;
+
+    if (ngx_strcmp(ctx->reason, "allow") == 0) {
+        ctx->reason = scopes->reason;
+        ctx->rule = scopes->rule;
+
+        return NGX_OK;
+    }
+
+    if (scopes->rule.len == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, ctx->rule.len + 2 + scopes->rule.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    scopes->rule.len = ngx_sprintf(p, "%V%s%V", (ngx_str_t *) &ctx->rule,
+                                   ctx->rule.len ? "; " : "",
+                                   (ngx_str_t *) &scopes->rule)
+                       - p;
+    ctx->rule.data = p;
+    ctx->rule.len = scopes->rule.len;
+
+    return NGX_OK;
+}
+
+
+/*
+ * NGX_OK; NGX_DECLINED by the rules; NGX_ABORT: no rule, and no shadow, could
+ * open it.  d->reason and d->rule say why.
+ */
 static ngx_int_t
 ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
 {
-    ngx_uint_t           i;
     mcp_message_t       *m;
     const mcp_policy_t  *policy;
     const mcp_roles_t   *roles;
@@ -115,14 +174,14 @@ ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
                && ngx_strncmp(m->method.data, "notifications/", 14) == 0))
     {
         d->reason = "message_form";
-        return NGX_DECLINED;
+        return NGX_ABORT;
     }
 
     switch (m->method_class) {
 
     case MCP_METHOD_OWNER:
         d->reason = "task_owner";
-        return NGX_DECLINED;
+        return NGX_ABORT;
 
     case MCP_METHOD_UNKNOWN:
 
@@ -130,7 +189,7 @@ ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
 
         if (mcp_method_class(&m->method) != MCP_METHOD_UNKNOWN) {
             d->reason = "era";
-            return NGX_DECLINED;
+            return NGX_ABORT;
         }
 
         /* fall through */
@@ -144,26 +203,58 @@ ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
 
         if (m->task_ids) {
             d->reason = "task_owner";
-            return NGX_DECLINED;
+            return NGX_ABORT;
         }
 
-        for (i = 0; i < m->nuris; i++) {
-            if (mcp_policy_decide(policy, roles, MCP_TARGET_RESOURCE,
-                                  &m->uris[i], NULL, d)
-                != MCP_OK)
-            {
-                m->target_kind = MCP_TARGET_RESOURCE;
-                m->target = m->uris[i];
-
-                return NGX_DECLINED;
-            }
-        }
-
-        return NGX_OK;
+        return ngx_mcp_decide_uris(ctx, d);
 
     default:
         return NGX_OK;
     }
+}
+
+
+/* Each URI of a subscription; one that is denied denies it. */
+static ngx_int_t
+ngx_mcp_decide_uris(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
+{
+    ngx_int_t       rc;
+    ngx_uint_t      i;
+    mcp_message_t  *m;
+    mcp_decision_t  one;
+
+    m = ctx->message;
+    rc = NGX_OK;
+
+    for (i = 0; i < m->nuris; i++) {
+
+        if (mcp_policy_decide(ctx->server->policy, &ctx->principal->roles,
+                              MCP_TARGET_RESOURCE, &m->uris[i], NULL, &one)
+            == MCP_OK)
+        {
+            if (rc == NGX_OK) {
+                *d = one;
+            }
+
+            continue;
+        }
+
+        /* what a shadow lets pass is told, unless one is denied in earnest */
+
+        if (rc == NGX_OK || !one.shadow) {
+            *d = one;
+            m->target_kind = MCP_TARGET_RESOURCE;
+            m->target = m->uris[i];
+        }
+
+        rc = NGX_DECLINED;
+
+        if (!one.shadow) {
+            break;
+        }
+    }
+
+    return rc;
 }
 
 
@@ -210,7 +301,7 @@ static ngx_int_t
 ngx_mcp_decide_allow(ngx_mcp_ctx_t *ctx, const char *ev)
 {
     ctx->ev = ev;
-    ctx->decision = "allow";
+    ctx->decision = ctx->would_deny ? "would_deny" : "allow";
 
     if (ctx->reason == NULL) {
         ctx->reason = "allow";

@@ -191,8 +191,7 @@ ngx_mcp_header_other(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         /* the operator's own page */
 
         if (done && status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
-            ctx->decision = "error";
-            ctx->reason = "upstream_failed";
+            ngx_mcp_outcome(ctx, "error", "upstream_failed");
         }
 
         return ngx_mcp_next_header_filter(r);
@@ -564,8 +563,7 @@ ngx_mcp_replace_prepare(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
     /* what was decided first stays: a record says one thing */
 
     if (ctx->decision == NULL || ctx->state == NGX_MCP_DONE) {
-        ctx->decision = "error";
-        ctx->reason = reason;
+        ngx_mcp_outcome(ctx, "error", reason);
     }
 
     ctx->rpc_code = code;

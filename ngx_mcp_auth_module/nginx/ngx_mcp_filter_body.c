@@ -423,8 +423,7 @@ ngx_mcp_body_fail(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
         return ngx_mcp_body_replace(r, fc, NULL);
     }
 
-    ctx->decision = "error";
-    ctx->reason = reason;
+    ngx_mcp_outcome(ctx, "error", reason);
 
     if (fc->mode == NGX_MCP_FILTER_SSE && ngx_mcp_sse_error(fc) == NGX_OK) {
         (void) ngx_mcp_body_send(r, fc, 0, 1);
@@ -493,7 +492,7 @@ ngx_mcp_filter_outcome(ngx_mcp_filter_ctx_t *fc)
     f = &fc->list;
     ctx = fc->main;
 
-    ctx->removed += f->removed;
+    ctx->removed += f->removed + f->shadowed;
     ctx->has_list |= f->has_list;
 
     if (f->outcome != MCP_OUTCOME_RESULT && f->outcome != MCP_OUTCOME_ERROR) {

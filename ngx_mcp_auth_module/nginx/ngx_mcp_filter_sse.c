@@ -216,7 +216,7 @@ ngx_mcp_sse_drop(ngx_mcp_filter_ctx_t *fc)
                   fc->list.error ? fc->list.error : "not readable");
 
     fc->list.error = NULL;
-    fc->main->reason = "event_dropped";
+    ngx_mcp_outcome(fc->main, NULL, "event_dropped");
 
     return NGX_OK;
 }

@@ -499,6 +499,26 @@ ngx_mcp_mem(ngx_pool_t *pool)
 
 
 /* Ends a stretch of our own work, as `ms.auth` of the record counts it. */
+/*
+ * What became of a request after it was authorised; decision is NULL when that
+ * stays as it is.  What a shadow would have denied remains the first thing to
+ * know: the answer's status tells the rest.
+ */
+void
+ngx_mcp_outcome(ngx_mcp_ctx_t *ctx, const char *decision, const char *reason)
+{
+    if (ctx->would_deny) {
+        return;
+    }
+
+    ctx->reason = reason;
+
+    if (decision) {
+        ctx->decision = decision;
+    }
+}
+
+
 void
 ngx_mcp_account(ngx_mcp_ctx_t *ctx)
 {

@@ -91,6 +91,14 @@ typedef struct {
 } ngx_mcp_credential_t;
 
 
+typedef enum {
+    NGX_MCP_DENY_UNSET = 0,         /* as unknown */
+    NGX_MCP_DENY_UNKNOWN,
+    NGX_MCP_DENY_FORBIDDEN,
+    NGX_MCP_DENY_TOOL_ERROR
+} ngx_mcp_deny_e;
+
+
 /* mcp_server NAME { ... } */
 typedef struct {
     ngx_str_t                name;
@@ -111,6 +119,8 @@ typedef struct {
     mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
     ngx_array_t              clear;             /* unsigned: pointer indices */
+    ngx_mcp_deny_e           deny_reply;
+    ngx_uint_t               enforce;           /* was said */
     time_t                   stream_grace;      /* s */
     ngx_str_t                challenge;         /* 401 without a token */
     ngx_str_t                challenge_invalid; /* 401 invalid_token */
@@ -156,6 +166,7 @@ typedef struct {
     ngx_mcp_credential_t    *credential;
     ngx_mcp_server_t        *server;
     ngx_uint_t               role;
+    ngx_uint_t               role_enforce;      /* was said */
 } ngx_mcp_main_conf_t;
 
 
@@ -247,7 +258,7 @@ typedef struct {
     u_char                   params_digest[MCP_DIGEST_HEX];
 
     /* decided */
-    const char              *decision;  /* allow deny error */
+    const char              *decision;  /* allow deny would_deny error */
     const char              *reason;
     const char              *ev;
     mcp_str_t                rule;
@@ -270,6 +281,7 @@ typedef struct {
     unsigned                 body_read:1;
     unsigned                 waiting:1;         /* keys */
     unsigned                 swapped:1;
+    unsigned                 would_deny:1;      /* in shadow */
     unsigned                 local:1;           /* we answer ourselves */
     unsigned                 preflight:1;
     unsigned                 session_sealed:1;  /* in the response */
@@ -293,6 +305,8 @@ ngx_mcp_ctx_t *ngx_mcp_create_ctx(ngx_http_request_t *r);
 mcp_mem_t ngx_mcp_mem(ngx_pool_t *pool);
 uint64_t ngx_mcp_now_us(void);
 void ngx_mcp_account(ngx_mcp_ctx_t *ctx);
+void ngx_mcp_outcome(ngx_mcp_ctx_t *ctx, const char *decision,
+    const char *reason);
 
 /* ngx_mcp_conf.c, ngx_mcp_conf_finish.c */
 ngx_int_t ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf);

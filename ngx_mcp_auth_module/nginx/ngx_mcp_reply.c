@@ -14,6 +14,8 @@ static ngx_int_t ngx_mcp_reply_send(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_uint_t status, ngx_str_t *body);
 static ngx_int_t ngx_mcp_reply_buf(ngx_http_request_t *r, mcp_buf_t *b,
     size_t extra);
+static ngx_int_t ngx_mcp_reply_tool_error(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
 static void ngx_mcp_reply_note(ngx_mcp_ctx_t *ctx, const char *decision,
     const char *reason, ngx_int_t code);
 static mcp_str_t *ngx_mcp_reply_id(ngx_mcp_ctx_t *ctx);
@@ -149,7 +151,8 @@ ngx_mcp_reply_method(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
 
 ngx_int_t
-ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_uint_t by_rule)
 {
     int             code;
     mcp_buf_t       b;
@@ -171,6 +174,17 @@ ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         ngx_str_null(&body);
 
         return ngx_mcp_reply_send(r, ctx, NGX_HTTP_ACCEPTED, &body);
+    }
+
+    if (by_rule && ctx->server->deny_reply == NGX_MCP_DENY_FORBIDDEN) {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_FORBIDDEN, 403,
+                                   "Forbidden", ctx->reason);
+    }
+
+    if (by_rule && ctx->server->deny_reply == NGX_MCP_DENY_TOOL_ERROR
+        && m->target_kind == MCP_TARGET_TOOL)
+    {
+        return ngx_mcp_reply_tool_error(r, ctx);
     }
 
     if (ngx_mcp_reply_buf(r, &b, m->id.len + 6 * m->target.len) != NGX_OK) {
@@ -199,6 +213,35 @@ ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
              ? NGX_HTTP_NOT_FOUND : NGX_HTTP_OK;
 
     return ngx_mcp_reply_send(r, ctx, status, &body);
+}
+
+
+/* A result, not an error: a model reads it where it reads what tools say. */
+static ngx_int_t
+ngx_mcp_reply_tool_error(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    mcp_buf_t       b;
+    ngx_str_t       body;
+    mcp_message_t  *m;
+
+    static mcp_str_t  text = mcp_string("Denied by policy");
+
+    m = ctx->message;
+
+    if (ngx_mcp_reply_buf(r, &b, m->id.len) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    mcp_reply_tool_error(&b, &m->id, m->era, &text);
+
+    body.data = b.start;
+    body.len = b.pos - b.start;
+
+    ctx->decision = "deny";
+    ctx->has_outcome = 1;
+    ctx->is_error = 1;
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_OK, &body);
 }
 
 

@@ -36,8 +36,10 @@ ngx_int_t ngx_mcp_reply_unavailable(ngx_http_request_t *r,
 /* 405 with Allow. */
 ngx_int_t ngx_mcp_reply_method(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
 
-/* The role forbids: `deny_reply`'s default, "as if it did not exist". */
-ngx_int_t ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+/* Denied.  by_rule: by the role's rules, answered as `deny_reply` says; else
+ * "as if it did not exist". */
+ngx_int_t ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_uint_t by_rule);
 
 /* The message could not be accepted. */
 ngx_int_t ngx_mcp_reply_fault(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,

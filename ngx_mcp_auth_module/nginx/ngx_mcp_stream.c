@@ -216,7 +216,7 @@ ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason)
                   "mcp_auth: stream of server \"%V\" cut: %s",
                   &st->ctx->server->name, reason);
 
-    st->ctx->reason = reason;
+    ngx_mcp_outcome(st->ctx, NULL, reason);
 
     if (!st->ended
         && u && u->peer.connection && !u->buffering && !u->upgrade)

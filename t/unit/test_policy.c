@@ -1134,6 +1134,94 @@ test_memory(void **state)
 }
 
 
+/*
+ * a has an enforced role's rules, b (71) and the server may be in shadow.
+ * Columns: roles held, target, decided, would only be told, shown.
+ */
+
+static void
+test_shadow(void **state)
+{
+    unsigned         i;
+    mcp_str_t        target;
+    mcp_roles_t      roles;
+    mcp_policy_t    *p;
+    mcp_decision_t   d;
+
+    static const char *const  lines[] = {
+        "a: allow tool x y",
+        "a: deny tool no*",
+        "b: allow tool z w",
+        "b: deny tool y nob",
+        NULL
+    };
+
+    static const struct {
+        const char  *held, *target;
+        int          rc;
+        unsigned     shadow;
+        int          visible;
+        const char  *reason;
+    } cases[] = {
+        { "a", "x", MCP_OK, 0, 1, "allow" },
+        { "a", "z", MCP_DECLINED, 0, 0, "no_rule" },
+        { "a", "no", MCP_DECLINED, 0, 0, "deny_rule" },
+        { "b", "z", MCP_OK, 0, 1, "allow" },
+        { "b", "q", MCP_DECLINED, 1, 2, "no_rule" },
+        { "b", "y", MCP_DECLINED, 1, 2, "deny_rule" },
+        { "ab", "y", MCP_DECLINED, 1, 2, "deny_rule" },
+        { "ab", "nob", MCP_DECLINED, 0, 0, "deny_rule" },
+        { "ab", "x", MCP_OK, 0, 1, "allow" },
+        { "ab", "q", MCP_DECLINED, 1, 2, "no_rule" },
+        { "", "x", MCP_DECLINED, 0, 0, "no_rule" },
+    };
+
+    (void) state;
+
+    p = make(lines);
+    assert_non_null(p);
+    mcp_policy_shadow(p, FIRST_ROLE + 1);
+
+    for (i = 0; i < NELTS(cases); i++) {
+        memset(&roles, 0, sizeof(roles));
+
+        if (strchr(cases[i].held, 'a')) {
+            mcp_role_set(&roles, FIRST_ROLE);
+        }
+
+        if (strchr(cases[i].held, 'b')) {
+            mcp_role_set(&roles, FIRST_ROLE + 1);
+        }
+
+        target = str(cases[i].target);
+
+        assert_int_equal(mcp_policy_decide(p, &roles, MCP_TARGET_TOOL, &target,
+                                           NULL, &d), cases[i].rc);
+        assert_int_equal(d.shadow, cases[i].shadow);
+        assert_string_equal(d.reason, cases[i].reason);
+        assert_int_equal(mcp_policy_visible(p, &roles, MCP_LIST_TOOLS,
+                                            &target), cases[i].visible);
+        assert_int_equal(mcp_policy_visible(p, &roles, MCP_LIST_TASKS,
+                                            &target), 0);
+    }
+
+    /* the whole server: nobody is declined in earnest */
+
+    mcp_policy_shadow(p, MCP_MAX_ROLES);
+
+    for (i = 0; i < NELTS(cases); i++) {
+        memset(&roles, 0, sizeof(roles));
+        target = str(cases[i].target);
+
+        assert_int_equal(mcp_policy_decide(p, &roles, MCP_TARGET_TOOL, &target,
+                                           NULL, &d), MCP_DECLINED);
+        assert_int_equal(d.shadow, 1);
+        assert_int_equal(mcp_policy_visible(p, &roles, MCP_LIST_TOOLS,
+                                            &target), 2);
+    }
+}
+
+
 int
 main(void)
 {
@@ -1146,6 +1234,7 @@ main(void)
                                         arena_reset),
         cmocka_unit_test_setup_teardown(test_visible, arena_reset,
                                         arena_reset),
+        cmocka_unit_test_setup_teardown(test_shadow, arena_reset, arena_reset),
         cmocka_unit_test_setup_teardown(test_scopes, arena_reset, arena_reset),
         cmocka_unit_test_setup_teardown(test_refused, arena_reset,
                                         arena_reset),
