@@ -40,6 +40,13 @@ ngx_command_t  ngx_mcp_commands[] = {
       0,
       NULL },
 
+    { ngx_string("mcp_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_mcp_status_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("mcp_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -436,6 +443,14 @@ ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
     conf->message.npointers = n;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (ngx_mcp_status_here(clcf)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"mcp_status\" is no MCP server that mcp_auth \"%V\" "
+                      "could protect in %V:%ui", &ref->name, &ref->file,
+                      ref->line);
+        return NGX_CONF_ERROR;
+    }
 
     if (clcf->satisfy == NGX_HTTP_SATISFY_ANY) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

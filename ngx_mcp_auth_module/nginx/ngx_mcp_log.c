@@ -393,16 +393,10 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
         al = ctx ? ctx->server->audit : NULL;
     }
 
-    if (al == NULL || al->file == NULL) {
-        return NGX_OK;
-    }
-
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
     ngx_memzero(&a, sizeof(mcp_audit_t));
 
-    a.seq = ngx_atomic_fetch_add(&ngx_mcp_zone_counters(mmcf->zone)->audit_seq,
-                                 1) + 1;
     a.node.data = ngx_cycle->hostname.data;
     a.node.len = ngx_cycle->hostname.len;
     a.worker = ngx_worker;
@@ -423,6 +417,17 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
     }
 
     ngx_mcp_log_outcome(r, ctx, &a);
+
+    ngx_mcp_stats_count(ctx ? ctx->server->stats : mlcf->server->stats,
+                        a.decision, a.reason, a.auth_us);
+
+    if (al == NULL || al->file == NULL) {
+        return NGX_OK;
+    }
+
+    a.seq = ngx_atomic_fetch_add(&ngx_mcp_zone_counters(mmcf->zone)->audit_seq,
+                                 1) + 1;
+
     ngx_mcp_log_upstream(r, &a);
     ngx_mcp_log_line(al, &a, r->connection->log);
 
@@ -535,9 +540,7 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
 
     a->auth_us = ctx->auth;
 
-    a->trace_id = mcp_trace_id(ctx->message && ctx->message->traceparent.len
-                               ? &ctx->message->traceparent
-                               : (mcp_str_t *) &ctx->traceparent);
+    a->trace_id = ngx_mcp_ctx_trace_id(ctx);
 }
 
 

@@ -10,6 +10,7 @@
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_stream.h"
+#include "mcp_audit.h"
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -264,6 +265,8 @@ ngx_mcp_enter_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_mcp_init_process(ngx_cycle_t *cycle)
 {
+    ngx_uint_t            i;
+    ngx_mcp_server_t    **svp;
     ngx_mcp_main_conf_t  *mmcf;
 
     if (ngx_process != NGX_PROCESS_WORKER
@@ -292,6 +295,14 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
 #endif
 
     mmcf->zone = ngx_mcp_zone(mmcf->shm_zone);
+
+    svp = mmcf->servers.elts;
+
+    for (i = 0; i < mmcf->servers.nelts; i++) {
+        svp[i]->stats = ngx_mcp_stats_of(
+                            ngx_mcp_zone_counters(mmcf->zone)->servers,
+                            &svp[i]->name);
+    }
 
     mcp_digest_key(&mmcf->digest, mmcf->audit_key_set
                                   ? mmcf->audit_key
@@ -499,6 +510,16 @@ ngx_mcp_mem(ngx_pool_t *pool)
 
 
 /* Ends a stretch of our own work, as `ms.auth` of the record counts it. */
+/* 32 hex digits, or empty: of the message's _meta, else of the header. */
+mcp_str_t
+ngx_mcp_ctx_trace_id(ngx_mcp_ctx_t *ctx)
+{
+    return mcp_trace_id(ctx->message && ctx->message->traceparent.len
+                        ? &ctx->message->traceparent
+                        : (mcp_str_t *) &ctx->traceparent);
+}
+
+
 /*
  * What became of a request after it was authorised; decision is NULL when that
  * stays as it is.  What a shadow would have denied remains the first thing to

@@ -27,6 +27,9 @@
 #include "ngx_mcp_zone.h"
 
 
+#define NGX_MCP_VERSION  "0.2.0"
+
+
 /* contexts of the directives inside our blocks (bits nginx does not use) */
 #define NGX_MCP_ISSUER_CONF      0x00020000
 #define NGX_MCP_CREDENTIAL_CONF  0x00040000
@@ -118,6 +121,7 @@ typedef struct {
     mcp_policy_t            *policy;
     mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
+    ngx_mcp_stats_t         *stats;             /* set in init_process */
     ngx_array_t              clear;             /* unsigned: pointer indices */
     ngx_mcp_deny_e           deny_reply;
     ngx_uint_t               enforce;           /* was said */
@@ -305,6 +309,7 @@ ngx_mcp_ctx_t *ngx_mcp_create_ctx(ngx_http_request_t *r);
 mcp_mem_t ngx_mcp_mem(ngx_pool_t *pool);
 uint64_t ngx_mcp_now_us(void);
 void ngx_mcp_account(ngx_mcp_ctx_t *ctx);
+mcp_str_t ngx_mcp_ctx_trace_id(ngx_mcp_ctx_t *ctx);
 void ngx_mcp_outcome(ngx_mcp_ctx_t *ctx, const char *decision,
     const char *reason);
 
@@ -336,6 +341,10 @@ void ngx_mcp_log_exit_worker(ngx_mcp_main_conf_t *mmcf);
 
 /* ngx_mcp_metadata.c */
 ngx_int_t ngx_mcp_metadata_handler(ngx_http_request_t *r);
+
+/* ngx_mcp_status.c */
+char *ngx_mcp_status_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_uint_t ngx_mcp_status_here(ngx_http_core_loc_conf_t *clcf);
 
 /* ngx_mcp_variables.c */
 ngx_int_t ngx_mcp_add_variables(ngx_conf_t *cf);

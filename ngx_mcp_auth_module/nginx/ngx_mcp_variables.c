@@ -23,7 +23,8 @@ typedef enum {
     NGX_MCP_VAR_TARGET,
     NGX_MCP_VAR_DECISION,
     NGX_MCP_VAR_REASON,
-    NGX_MCP_VAR_RULE
+    NGX_MCP_VAR_RULE,
+    NGX_MCP_VAR_TRACE_ID
 } ngx_mcp_variable_e;
 
 
@@ -56,7 +57,8 @@ static ngx_str_t  ngx_mcp_variables[] = {
     ngx_string("mcp_auth_target"),
     ngx_string("mcp_auth_decision"),
     ngx_string("mcp_auth_reason"),
-    ngx_string("mcp_auth_rule")
+    ngx_string("mcp_auth_rule"),
+    ngx_string("mcp_auth_trace_id")
 };
 
 
@@ -187,6 +189,10 @@ ngx_mcp_variable_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         }
 
         return ngx_mcp_variable_escape(r, value);
+
+    case NGX_MCP_VAR_TRACE_ID:
+        *value = ngx_mcp_ctx_trace_id(ctx);
+        return NGX_OK;
 
     case NGX_MCP_VAR_DECISION:
         ngx_mcp_variable_text(value, ctx->decision);

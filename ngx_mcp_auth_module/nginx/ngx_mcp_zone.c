@@ -28,7 +28,7 @@
 
 
 #define NGX_MCP_ZONE_MAGIC      0x4d43505a      /* "MCPZ" */
-#define NGX_MCP_ZONE_VERSION    2
+#define NGX_MCP_ZONE_VERSION    3
 #define NGX_MCP_ZONE_MIN        (128 * 1024)
 
 #define NGX_MCP_ZONE_VALUE      16384           /* bytes of one value */
@@ -169,6 +169,13 @@ ngx_mcp_counters_t *
 ngx_mcp_zone_counters(ngx_mcp_zone_t *zone)
 {
     return &zone->sh->counters;
+}
+
+
+size_t
+ngx_mcp_zone_free(ngx_mcp_zone_t *zone)
+{
+    return zone->shpool->pfree * ngx_pagesize;
 }
 
 

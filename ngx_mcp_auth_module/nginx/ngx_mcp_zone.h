@@ -15,6 +15,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_mcp_stats.h"
 #include "ngx_mcp_tree.h"
 
 
@@ -36,6 +37,7 @@ typedef struct {
     ngx_atomic_t         key_fetches;
     ngx_atomic_t         key_failures;
     ngx_mcp_worker_slot_t  workers[NGX_MCP_WORKERS];
+    ngx_mcp_stats_t      servers[NGX_MCP_STATS_SERVERS];
 } ngx_mcp_counters_t;
 
 
@@ -50,6 +52,9 @@ ngx_shm_zone_t *ngx_mcp_zone_add(ngx_conf_t *cf, size_t size);
 ngx_mcp_zone_t *ngx_mcp_zone(ngx_shm_zone_t *shm_zone);
 
 ngx_mcp_counters_t *ngx_mcp_zone_counters(ngx_mcp_zone_t *zone);
+
+/* Bytes in whole pages that nothing is in. */
+size_t ngx_mcp_zone_free(ngx_mcp_zone_t *zone);
 
 /* 32 random bytes made with the zone: the key of the audit's digests when none
  * is configured. */

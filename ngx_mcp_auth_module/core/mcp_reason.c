@@ -1,0 +1,165 @@
+/*
+ * The table of reasons, sorted: a number is a place in it, and so the same in
+ * all processes of one version of the module.  docs/audit.md tells what each
+ * means; t/status.t compares the two.
+ */
+
+#include "mcp_reason.h"
+
+
+static const char *const  mcp_reasons[] = {
+    "other",
+    "aborted_waiting_for_keys",
+    "alg",
+    "alg_key_mismatch",
+    "alg_not_allowed",
+    "allow",
+    "allow_unclear",
+    "allow_where",
+    "arguments_type",
+    "aud",
+    "audience",
+    "bad_authorization",
+    "bad_uri",
+    "batch",
+    "body_too_large",
+    "capabilities_missing",
+    "client",
+    "client_gone",
+    "content_encoding",
+    "content_type",
+    "crit",
+    "deny_rule",
+    "deny_unclear",
+    "duplicate_header",
+    "duplicate_key",
+    "era",
+    "event_dropped",
+    "exp",
+    "expired",
+    "header_extension",
+    "header_json",
+    "header_too_large",
+    "http_method",
+    "iat",
+    "id_too_long",
+    "id_type",
+    "incomplete_body",
+    "insufficient_scope",
+    "internal",
+    "iss",
+    "issued_in_future",
+    "jsonrpc",
+    "jti",
+    "key_case",
+    "key_too_long",
+    "kid",
+    "kid_missing",
+    "message_form",
+    "meta_type",
+    "metadata",
+    "method_and_result",
+    "method_header_missing",
+    "method_mismatch",
+    "method_type",
+    "name_header_missing",
+    "name_mismatch",
+    "name_too_long",
+    "nbf",
+    "nested",
+    "nginx",
+    "no_keys",
+    "no_memory",
+    "no_method",
+    "no_rule",
+    "no_session",
+    "no_token",
+    "not_an_access_token",
+    "not_object",
+    "not_yet_valid",
+    "nul",
+    "origin",
+    "params_type",
+    "parse_error",
+    "payload_json",
+    "preflight",
+    "query_token",
+    "redirect_between_servers",
+    "ref_type",
+    "response",
+    "roles",
+    "scope",
+    "sender_constrained",
+    "session",
+    "signature",
+    "sub",
+    "target_missing",
+    "task_owner",
+    "token_characters",
+    "token_encoding",
+    "token_encrypted",
+    "token_expired",
+    "token_segments",
+    "token_too_large",
+    "token_too_long",
+    "too_deep",
+    "too_many_groups",
+    "too_many_keys",
+    "too_many_uris",
+    "typ",
+    "unknown_issuer",
+    "unknown_kid",
+    "unwanted_body",
+    "upstream_closed",
+    "upstream_credential",
+    "upstream_encoding",
+    "upstream_failed",
+    "upstream_invalid",
+    "upstream_session",
+    "upstream_status",
+    "user",
+    "version",
+    "version_header",
+    "version_header_missing",
+    "version_malformed",
+    "version_mismatch",
+    "version_missing",
+};
+
+#define MCP_REASONS  (sizeof(mcp_reasons) / sizeof(mcp_reasons[0]))
+
+
+unsigned
+mcp_reason_number(const char *reason)
+{
+    int       rc;
+    unsigned  low, high, middle;
+
+    low = 1;
+    high = MCP_REASONS;
+
+    while (low < high) {
+        middle = (low + high) / 2;
+        rc = strcmp(reason, mcp_reasons[middle]);
+
+        if (rc == 0) {
+            return middle;
+        }
+
+        if (rc < 0) {
+            high = middle;
+
+        } else {
+            low = middle + 1;
+        }
+    }
+
+    return MCP_REASON_OTHER;
+}
+
+
+const char *
+mcp_reason_text(unsigned number)
+{
+    return mcp_reasons[number < MCP_REASONS ? number : MCP_REASON_OTHER];
+}
