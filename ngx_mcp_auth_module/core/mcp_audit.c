@@ -13,6 +13,7 @@
  */
 
 #include "mcp_audit.h"
+#include "mcp_redact.h"
 
 
 /* Bytes taken of a string. */
@@ -31,12 +32,13 @@
 #define MCP_AUDIT_CLEAR     2048
 
 /*
- * Set aside for what follows params: result 330, credential 150, upstream 240,
- * ms 120, client_ip 150, request_id 150, trace_id 90, and the end.  What comes
- * before needs at most 3.6k without roles, so that at least 2k are left for
- * params: nothing is ever dropped but from params and roles.
+ * Set aside for what follows params: the preview, the rest of result 330,
+ * credential 150, upstream 240, ms 120, client_ip 150, request_id 150,
+ * trace_id 90, and the end.  What comes before needs at most 3.6k without
+ * roles, so that at least 2k are left for params: nothing is ever dropped but
+ * from params and roles.
  */
-#define MCP_AUDIT_TAIL      1280
+#define MCP_AUDIT_TAIL      (1280 + 2 * MCP_AUDIT_PREVIEW + 32)
 
 #define MCP_AUDIT_DIGITS    15          /* of a number that all readers take */
 
@@ -51,12 +53,17 @@ static void mcp_audit_params(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_arg_keys(mcp_buf_t *b, const mcp_message_t *m);
 static void mcp_audit_clear(mcp_buf_t *b, const mcp_audit_t *a);
 static int mcp_audit_value(mcp_buf_t *b, const mcp_value_t *value);
+static void mcp_audit_number(mcp_buf_t *b, const mcp_str_t *s);
 static void mcp_audit_result(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_preview(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_upstream(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_times(mcp_buf_t *b, const mcp_audit_t *a);
 
 static int mcp_audit_plain(const mcp_str_t *lexeme, unsigned fraction);
 static void mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max);
+static void mcp_audit_safe(mcp_buf_t *b, const mcp_str_t *s, size_t max);
+static void mcp_audit_safe_member(mcp_buf_t *b, const char *key, size_t len,
+    const mcp_str_t *s, size_t max);
 static void mcp_audit_member(mcp_buf_t *b, const char *key, size_t len,
     const mcp_str_t *s, size_t max);
 static void mcp_audit_text(mcp_buf_t *b, const char *key, size_t len,
@@ -71,6 +78,8 @@ static void mcp_audit_close(mcp_buf_t *b, unsigned char *start, size_t len);
  */
 #define mcp_audit_put(b, key, s, max)                                         \
     mcp_audit_member(b, ",\"" key "\":", sizeof(key) + 3, s, max)
+#define mcp_audit_put_safe(b, key, s, max)                                    \
+    mcp_audit_safe_member(b, ",\"" key "\":", sizeof(key) + 3, s, max)
 #define mcp_audit_put_text(b, key, s)                                         \
     mcp_audit_text(b, ",\"" key "\":", sizeof(key) + 3, s)
 #define mcp_audit_open(b, key)                                                \
@@ -246,14 +255,14 @@ mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a)
         return;
     }
 
-    mcp_audit_put(b, "method", &m->method, MCP_AUDIT_METHOD);
+    mcp_audit_put_safe(b, "method", &m->method, MCP_AUDIT_METHOD);
 
     if (m->target.len == 0 && m->nuris) {
-        mcp_audit_put(b, "target", &m->uris[0], MCP_AUDIT_TARGET);
+        mcp_audit_put_safe(b, "target", &m->uris[0], MCP_AUDIT_TARGET);
         return;
     }
 
-    mcp_audit_put(b, "target", &m->target, MCP_AUDIT_TARGET);
+    mcp_audit_put_safe(b, "target", &m->target, MCP_AUDIT_TARGET);
 }
 
 
@@ -312,8 +321,9 @@ mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a)
         start = b->pos;
 
         mcp_audit_open(b, "agent");
-        mcp_audit_put(b, "name", &m->agent_name, MCP_AUDIT_NAME);
-        mcp_audit_put(b, "version", &m->agent_version, MCP_AUDIT_VERSION);
+        mcp_audit_put_safe(b, "name", &m->agent_name, MCP_AUDIT_NAME);
+        mcp_audit_put_safe(b, "version", &m->agent_version,
+                           MCP_AUDIT_VERSION);
         mcp_audit_end(b, "agent", start);
 
         if (m->id.len) {
@@ -360,7 +370,7 @@ mcp_audit_id(mcp_buf_t *b, const mcp_str_t *id)
         }
     }
 
-    mcp_audit_json(b, &text, MCP_AUDIT_ID);
+    mcp_audit_safe(b, &text, MCP_AUDIT_ID);
 }
 
 
@@ -411,7 +421,7 @@ mcp_audit_arg_keys(mcp_buf_t *b, const mcp_message_t *m)
             mcp_buf_lit(&names, ",");
         }
 
-        mcp_audit_json(&names, &m->arg_keys[i], MCP_AUDIT_NAME);
+        mcp_audit_safe(&names, &m->arg_keys[i], MCP_AUDIT_NAME);
 
         if (names.overflow) {
             names.pos = whole;
@@ -486,15 +496,18 @@ mcp_audit_value(mcp_buf_t *b, const mcp_value_t *value)
     switch (value->type) {
 
     case MCP_VALUE_STRING:
-        mcp_audit_json(b, &value->text, MCP_AUDIT_VALUE);
+        mcp_audit_safe(b, &value->text, MCP_AUDIT_VALUE);
         return 1;
 
     case MCP_VALUE_NUMBER:
-        if (mcp_audit_plain(&value->text, 1)) {
+
+        /* one of 13 digits may be a card's */
+
+        if (value->text.len < 13 && mcp_audit_plain(&value->text, 1)) {
             mcp_buf_str(b, &value->text);
 
         } else {
-            mcp_audit_json(b, &value->text, MCP_AUDIT_VALUE);
+            mcp_audit_number(b, &value->text);
         }
 
         return 1;
@@ -552,12 +565,50 @@ mcp_audit_result(mcp_buf_t *b, const mcp_audit_t *a)
 
     mcp_audit_put(b, "digest", &a->result_digest, MCP_AUDIT_NAME);
 
+    if (a->preview.len) {
+        mcp_audit_preview(b, a);
+    }
+
     if (a->has_removed) {
         mcp_audit_open(b, "removed");
         mcp_buf_uint(b, a->removed);
     }
 
     mcp_audit_end(b, "result", start);
+}
+
+
+/* How the response begins, as text: it may have been cut anywhere. */
+
+static void
+mcp_audit_preview(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    size_t          i, len, max;
+    unsigned char  *start, text[MCP_AUDIT_PREVIEW + 1];
+
+    max = a->preview_max < MCP_AUDIT_PREVIEW ? a->preview_max
+                                             : MCP_AUDIT_PREVIEW;
+
+    /* a byte more than is shown, so that the cut is marked */
+
+    len = mcp_redact(a->preview.data, a->preview.len, a->preview_more, text,
+                     max + 1);
+
+    for (i = 0; i < len; i++) {
+        if (text[i] == '\0') {
+            text[i] = 0xff;
+        }
+    }
+
+    mcp_audit_open(b, "preview");
+    start = b->pos;
+    mcp_buf_json(b, text, len, max);
+
+    if (b->overflow || (size_t) (b->pos - start) > 2 * max + 8) {
+        b->overflow = 0;
+        b->pos = start;
+        mcp_buf_json(b, text, len, max / 3);
+    }
 }
 
 
@@ -692,6 +743,52 @@ mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max)
         b->overflow = 0;
         b->pos = start;
         mcp_buf_json(b, data, len, max / 3);
+    }
+}
+
+
+/* A number that may be a secret: as it is, or what is left of it. */
+
+static void
+mcp_audit_number(mcp_buf_t *b, const mcp_str_t *s)
+{
+    mcp_str_t      safe;
+    unsigned char  text[MCP_AUDIT_VALUE + 64];
+
+    safe.data = text;
+    safe.len = mcp_redact(s->data, s->len, 0, text, sizeof(text));
+
+    if (mcp_str_eq(&safe, s) && mcp_audit_plain(s, 1)) {
+        mcp_buf_str(b, s);
+
+    } else {
+        mcp_audit_json(b, &safe, MCP_AUDIT_VALUE);
+    }
+}
+
+
+/* A string that a caller or an upstream chose, without secrets. */
+
+static void
+mcp_audit_safe(mcp_buf_t *b, const mcp_str_t *s, size_t max)
+{
+    mcp_str_t      safe;
+    unsigned char  text[MCP_AUDIT_TARGET + 64];
+
+    safe.data = text;
+    safe.len = mcp_redact(s->data, s->len, 0, text, max + 64);
+
+    mcp_audit_json(b, &safe, max);
+}
+
+
+static void
+mcp_audit_safe_member(mcp_buf_t *b, const char *key, size_t len,
+    const mcp_str_t *s, size_t max)
+{
+    if (s->len) {
+        mcp_buf_put(b, key, len);
+        mcp_audit_safe(b, s, max);
     }
 }
 

@@ -17,7 +17,8 @@
 #include "mcp_principal.h"
 
 
-#define MCP_AUDIT_MAX  8192
+#define MCP_AUDIT_PREVIEW  2048         /* bytes of a response, at most */
+#define MCP_AUDIT_MAX      (8192 + 2 * MCP_AUDIT_PREVIEW + 32)
 
 
 typedef struct {
@@ -57,6 +58,11 @@ typedef struct {
     int64_t              rpc_code;
     uint64_t             result_bytes;
     mcp_str_t            result_digest;
+    mcp_str_t            preview;       /* how the response begins; secrets
+                                           are taken out here */
+    size_t               preview_max;   /* bytes of it that are shown; what is
+                                           behind them only tells a secret */
+    unsigned             preview_more;  /* the response goes on behind it */
     unsigned             removed;
 
     mcp_str_t            credential;

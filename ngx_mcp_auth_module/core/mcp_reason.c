@@ -19,6 +19,7 @@ static const char *const  mcp_reasons[] = {
     "arguments_type",
     "aud",
     "audience",
+    "audit",
     "bad_authorization",
     "bad_uri",
     "batch",

@@ -178,6 +178,10 @@ ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 static ngx_int_t
 ngx_mcp_access_start(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
+    if (ngx_mcp_log_blocked(ctx)) {
+        return ngx_mcp_reply_unavailable(r, ctx, 5, "audit");
+    }
+
     if (ngx_mcp_read_headers(r, ctx) != NGX_OK) {
         return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32600,
                                    "Duplicate header", "duplicate_header");

@@ -55,7 +55,7 @@ ngx_command_t  ngx_mcp_commands[] = {
       NULL },
 
     { ngx_string("mcp_audit"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_mcp_log_conf,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -156,6 +156,8 @@ ngx_command_t  ngx_mcp_commands[] = {
     ngx_mcp_line("stream_grace", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
                  ngx_mcp_server_line),
     ngx_mcp_line("strip", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_server_line),
+    ngx_mcp_line("preview", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
                  ngx_mcp_server_line),
     ngx_mcp_line("params", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),

@@ -5,6 +5,7 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "mcp_audit.h"
 
 
 #define NGX_MCP_STREAM_GRACE  60                /* s, default */
@@ -16,6 +17,8 @@ static char *ngx_mcp_server_origins(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t n);
 static char *ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv);
 static void ngx_mcp_server_hyphens(ngx_str_t *name);
+static char *ngx_mcp_server_preview(ngx_conf_t *cf, ngx_mcp_server_t *sv,
+    ngx_str_t *value);
 static char *ngx_mcp_server_deny_reply(ngx_conf_t *cf, ngx_mcp_server_t *sv,
     ngx_str_t *value);
 
@@ -160,7 +163,11 @@ ngx_mcp_server_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         return ngx_mcp_conf_append(cf, &sv->origins, &value[1], n);
 
-    case 'p': /* params */
+    case 'p': /* params, preview */
+
+        if (value[0].data[1] == 'r') {
+            return ngx_mcp_server_preview(cf, sv, &value[1]);
+        }
 
         for (i = 1; i <= n; i++) {
             if (mcp_policy_pointer(sv->policy, (mcp_str_t *) &value[i],
@@ -306,6 +313,28 @@ ngx_mcp_server_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     {
         return ngx_mcp_conf_error(cf, "%s", error);
     }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_mcp_server_preview(ngx_conf_t *cf, ngx_mcp_server_t *sv, ngx_str_t *value)
+{
+    ssize_t  size;
+
+    if (sv->preview) {
+        return "is duplicate";
+    }
+
+    size = ngx_parse_size(value);
+
+    if (size < 16 || size > MCP_AUDIT_PREVIEW) {
+        return ngx_mcp_conf_error(cf, "preview \"%V\" is not a size from 16 "
+                                  "to %d", value, MCP_AUDIT_PREVIEW);
+    }
+
+    sv->preview = size;
 
     return NGX_CONF_OK;
 }

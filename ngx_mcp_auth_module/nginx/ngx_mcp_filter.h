@@ -15,6 +15,8 @@
 #define NGX_MCP_OUT_MIN   4096
 /* a larger buffer is given back when it is empty */
 #define NGX_MCP_KEEP      65536
+/* what a preview has beyond its size, so that a secret at its end is known */
+#define NGX_MCP_PREVIEW_AHEAD  256
 
 
 typedef enum {

@@ -31,6 +31,8 @@ static ngx_int_t ngx_mcp_body_send_header(ngx_http_request_t *r,
     ngx_mcp_filter_ctx_t *fc, ngx_uint_t last);
 static ngx_int_t ngx_mcp_body_fail(ngx_http_request_t *r,
     ngx_mcp_filter_ctx_t *fc, const char *reason);
+static void ngx_mcp_body_preview(ngx_mcp_filter_ctx_t *fc, const u_char *p,
+    size_t len);
 static ngx_int_t ngx_mcp_json_feed(ngx_mcp_filter_ctx_t *fc, u_char *p,
     size_t len, ngx_uint_t eof);
 
@@ -516,6 +518,31 @@ ngx_mcp_filter_visible(void *data, mcp_list_e list, const mcp_str_t *name)
 }
 
 
+/* Keeps how the response begins, and a little more, for the record. */
+static void
+ngx_mcp_body_preview(ngx_mcp_filter_ctx_t *fc, const u_char *p, size_t len)
+{
+    size_t      max;
+    ngx_str_t  *text;
+
+    text = &fc->main->preview;
+    max = fc->main->server->preview + NGX_MCP_PREVIEW_AHEAD;
+
+    if (text->data == NULL) {
+        text->data = ngx_pnalloc(fc->main->request->pool, max);
+
+        if (text->data == NULL) {
+            return;
+        }
+    }
+
+    len = ngx_min(len, max - text->len);
+
+    ngx_memcpy(text->data + text->len, p, len);
+    text->len += len;
+}
+
+
 /* Appends to the output of this call. */
 int
 ngx_mcp_filter_emit(void *data, const unsigned char *p, size_t len)
@@ -526,6 +553,10 @@ ngx_mcp_filter_emit(void *data, const unsigned char *p, size_t len)
     size_t        used, size;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
+
+    if (fc->main->server->preview) {
+        ngx_mcp_body_preview(fc, p, len);
+    }
 
     b = fc->out;
 

@@ -12,15 +12,20 @@
  */
 
 #include "ngx_mcp_module.h"
+#include "ngx_mcp_filter.h"
+#include "ngx_mcp_syslog.h"
 #include "mcp_audit.h"
 
 
 #define NGX_MCP_AUDIT_BUFFER  65536
+#define NGX_MCP_AUDIT_LEAST  8192
 #define NGX_MCP_AUDIT_SILENCE  60               /* s between complaints */
 
 
 struct ngx_mcp_audit_log_s {
-    ngx_open_file_t         *file;              /* NULL: off */
+    ngx_open_file_t         *file;              /* one of these, or off */
+    ngx_mcp_syslog_t        *syslog;
+    ngx_uint_t               strict;
     size_t                   size;              /* buffer=; 0: each turn */
     ngx_msec_t               flush;             /* flush= */
 
@@ -32,6 +37,7 @@ struct ngx_mcp_audit_log_s {
     ngx_event_t              turn;              /* posted, or the timer */
     ngx_mcp_counters_t      *counters;
     time_t                   complained;
+    ngx_uint_t               failing;           /* the last write failed */
     ngx_uint_t               torn;              /* the file ends in half a
                                                    line */
 };
@@ -44,6 +50,11 @@ static void ngx_mcp_log_turn(ngx_event_t *ev);
 static void ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log);
 static void ngx_mcp_log_failed(ngx_mcp_audit_log_t *al, ssize_t n,
     ngx_err_t err, ngx_log_t *log);
+static void ngx_mcp_log_datagrams(ngx_mcp_audit_log_t *al, ngx_log_t *log);
+static void ngx_mcp_log_lost(ngx_mcp_audit_log_t *al, ngx_uint_t written,
+    ngx_err_t err, ngx_log_t *log);
+static ngx_mcp_audit_log_t *ngx_mcp_log_syslog(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a,
     ngx_log_t *log);
 static void ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
@@ -59,7 +70,7 @@ static void ngx_mcp_log_session(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
 static ngx_mcp_audit_log_t  ngx_mcp_audit_off;
 
 
-/* mcp_audit off | PATH [buffer=SIZE] [flush=TIME] */
+/* mcp_audit off | PATH | syslog:... [buffer=SIZE] [flush=TIME] [strict] */
 char *
 ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -87,25 +98,29 @@ ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    if (ngx_strncmp(value[1].data, "syslog:", 7) == 0) {
-        return "to syslog is not supported yet";
-    }
-
     mmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_mcp_auth_module);
 
-    al = ngx_mcp_log_add(cf, mmcf, &value[1]);
+    al = ngx_strncmp(value[1].data, "syslog:", 7) == 0
+         ? ngx_mcp_log_syslog(cf, mmcf)
+         : ngx_mcp_log_add(cf, mmcf, &value[1]);
+
     if (al == NULL) {
         return NGX_CONF_ERROR;
     }
 
     for (i = 2; i < cf->args->nelts; i++) {
 
+        if (ngx_strcmp(value[i].data, "strict") == 0) {
+            al->strict = 1;
+            continue;
+        }
+
         if (ngx_strncmp(value[i].data, "buffer=", 7) == 0) {
             s.data = value[i].data + 7;
             s.len = value[i].len - 7;
             size = ngx_parse_size(&s);
 
-            if (size < MCP_AUDIT_MAX || size > 16 * 1024 * 1024) {
+            if (size < NGX_MCP_AUDIT_LEAST || size > 16 * 1024 * 1024) {
                 return "has a \"buffer\" outside 8k to 16m";
             }
 
@@ -133,6 +148,11 @@ ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (al->flush && !al->size) {
         return "has \"flush\" without \"buffer\"";
+    }
+
+    if (al->size && al->strict) {
+        return "cannot be \"strict\" with a \"buffer\": what waits in it may "
+               "be lost unnoticed";
     }
 
     if (al->size && !al->flush) {
@@ -220,6 +240,42 @@ ngx_mcp_log_add(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf, ngx_str_t *path)
 }
 
 
+/* A log for each line of the configuration. */
+static ngx_mcp_audit_log_t *
+ngx_mcp_log_syslog(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_mcp_audit_log_t  **alp, *al;
+
+    al = ngx_pcalloc(cf->pool, sizeof(ngx_mcp_audit_log_t));
+    alp = ngx_array_push(&mmcf->logs);
+
+    if (al == NULL || alp == NULL) {
+        return NULL;
+    }
+
+    *alp = al;
+
+    al->syslog = ngx_mcp_syslog_conf(cf);
+
+    return al->syslog ? al : NULL;
+}
+
+
+/*
+ * `strict`: 1 while the last record could not be written.  The record of the
+ * request that is refused for it is the next try.
+ */
+ngx_uint_t
+ngx_mcp_log_blocked(ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_audit_log_t  *al;
+
+    al = ctx->conf->audit;
+
+    return al != NULL && al != NGX_CONF_UNSET_PTR && al->strict && al->failing;
+}
+
+
 ngx_int_t
 ngx_mcp_log_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
 {
@@ -235,6 +291,8 @@ ngx_mcp_log_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
         /* a line more than what makes it be written */
 
         size = al->size ? al->size + MCP_AUDIT_MAX : NGX_MCP_AUDIT_BUFFER;
+
+        al->failing = 0;
 
         al->start = ngx_pnalloc(cycle->pool, size);
         if (al->start == NULL) {
@@ -266,6 +324,10 @@ ngx_mcp_log_exit_worker(ngx_mcp_main_conf_t *mmcf)
     for (i = 0; i < mmcf->logs.nelts; i++) {
         if (alp[i]->start) {
             ngx_mcp_log_write(alp[i], ngx_cycle->log);
+        }
+
+        if (alp[i]->syslog) {
+            ngx_mcp_syslog_close(alp[i]->syslog);
         }
     }
 }
@@ -307,6 +369,11 @@ ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
         return;
     }
 
+    if (al->syslog) {
+        ngx_mcp_log_datagrams(al, log);
+        return;
+    }
+
     if (al->torn && ngx_write_fd(al->file->fd, "\n", 1) == 1) {
         al->torn = 0;
     }
@@ -315,6 +382,7 @@ ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
     err = (n == -1) ? ngx_errno : 0;
 
     if (n == (ssize_t) len) {
+        al->failing = 0;
         (void) ngx_atomic_fetch_add(&al->counters->audit_written, al->lines);
 
     } else {
@@ -343,10 +411,57 @@ ngx_mcp_log_failed(ngx_mcp_audit_log_t *al, ssize_t n, ngx_err_t err,
         written += (al->start[i] == LF);
     }
 
+    al->failing = 1;
+
     if (n > 0) {
         al->torn = (al->start[n - 1] != LF);
     }
 
+    ngx_mcp_log_lost(al, written, err, log);
+}
+
+
+/* Every line a datagram of its own. */
+static void
+ngx_mcp_log_datagrams(ngx_mcp_audit_log_t *al, ngx_log_t *log)
+{
+    u_char      *p, *end;
+    ngx_err_t    err, e;
+    ngx_uint_t   written;
+
+    written = 0;
+    err = 0;
+
+    for (p = al->start; p < al->pos; p = end + 1) {
+        end = ngx_strlchr(p, al->pos, LF);
+
+        if (ngx_mcp_syslog_send(al->syslog, p, end - p, &e) == NGX_OK) {
+            written++;
+            al->failing = 0;
+
+        } else {
+            err = e;
+            al->failing = 1;
+        }
+    }
+
+    if (written == al->lines) {
+        (void) ngx_atomic_fetch_add(&al->counters->audit_written, written);
+
+    } else {
+        ngx_mcp_log_lost(al, written, err, log);
+    }
+
+    al->pos = al->start;
+    al->lines = 0;
+}
+
+
+/* Counted, and said once a minute. */
+static void
+ngx_mcp_log_lost(ngx_mcp_audit_log_t *al, ngx_uint_t written, ngx_err_t err,
+    ngx_log_t *log)
+{
     (void) ngx_atomic_fetch_add(&al->counters->audit_written, written);
     (void) ngx_atomic_fetch_add(&al->counters->audit_failed,
                                 al->lines - written);
@@ -355,9 +470,11 @@ ngx_mcp_log_failed(ngx_mcp_audit_log_t *al, ssize_t n, ngx_err_t err,
         al->complained = ngx_time();
 
         ngx_log_error(NGX_LOG_ERR, log, err,
-                      "mcp_audit: %ui records for \"%V\" were not written "
-                      "(%z of %z bytes)", al->lines - written,
-                      &al->file->name, n, al->pos - al->start);
+                      "mcp_audit: %ui records for \"%V\" were not "
+                      "written%s", al->lines - written,
+                      al->syslog ? ngx_mcp_syslog_name(al->syslog)
+                                 : &al->file->name,
+                      al->strict ? ", calls are refused" : "");
     }
 }
 
@@ -421,7 +538,7 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
     ngx_mcp_stats_count(ctx ? ctx->server->stats : mlcf->server->stats,
                         a.decision, a.reason, a.auth_us);
 
-    if (al == NULL || al->file == NULL) {
+    if (al == NULL || (al->file == NULL && al->syslog == NULL)) {
         return NGX_OK;
     }
 
@@ -588,6 +705,13 @@ ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
     a->has_removed = ctx->has_list;
     a->removed = ctx->removed;
     a->result_bytes = ctx->result_bytes;
+
+    if (ctx->preview.len) {
+        a->preview = *(mcp_str_t *) &ctx->preview;
+        a->preview_max = ctx->server->preview;
+        a->preview_more = (ctx->preview.len
+                           == ctx->server->preview + NGX_MCP_PREVIEW_AHEAD);
+    }
 
     if (ctx->result_bytes && ctx->has_result_digest) {
         mcp_digest_final(&ctx->digest, &mmcf->digest, ctx->result_digest);

@@ -126,6 +126,7 @@ typedef struct {
     ngx_mcp_deny_e           deny_reply;
     ngx_uint_t               enforce;           /* was said */
     time_t                   stream_grace;      /* s */
+    size_t                   preview;           /* bytes; 0: none */
     ngx_str_t                challenge;         /* 401 without a token */
     ngx_str_t                challenge_invalid; /* 401 invalid_token */
     ngx_str_t                conf_file;
@@ -273,6 +274,7 @@ typedef struct {
 
     /* the response */
     uint64_t                 result_bytes;
+    ngx_str_t                preview;   /* how the response begins */
     ngx_uint_t               removed;
     u_char                   result_digest[MCP_DIGEST_HEX];
 
@@ -333,6 +335,7 @@ void ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx);
 /* ngx_mcp_log.c */
 ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);
 char *ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_uint_t ngx_mcp_log_blocked(ngx_mcp_ctx_t *ctx);
 ngx_mcp_audit_log_t *ngx_mcp_log_default(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
 ngx_int_t ngx_mcp_log_init_worker(ngx_cycle_t *cycle,

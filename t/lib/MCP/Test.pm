@@ -125,6 +125,16 @@ sub port {
 }
 
 
+# the socket that holds it: datagrams to the port arrive there
+
+sub udp {
+    my ($n) = @_;
+
+    port($n);
+    return $ports{$n}{lock};
+}
+
+
 sub globals {
     my ($self, $log) = @_;
 

@@ -1,0 +1,436 @@
+/*
+ * Secrets in text.  See mcp_redact.h.
+ *
+ * At each place where a word may begin, a form is tried that begins with that
+ * character; it says how far the secret goes.  What it went over is not looked
+ * at again.
+ */
+
+#include "mcp_redact.h"
+
+
+#define MCP_REDACT_MARK  24             /* "[redacted:KIND]", at most */
+
+/* classes of characters */
+#define C_ALNUM   1
+#define C_WORD    2                     /* and _ - */
+#define C_TOKEN   4                     /* and . ~ + / = : token68, JWTs */
+
+
+typedef struct {
+    const char  *prefix;
+    const char  *kind;
+    unsigned     chars;                 /* of what follows */
+    unsigned     least;                 /* so many at least */
+} mcp_secret_t;
+
+
+static const mcp_secret_t  mcp_secrets[] = {
+    { "eyJ", "jwt", C_TOKEN, 16 },
+    { "AKIA", "aws", C_ALNUM, 12 },
+    { "ASIA", "aws", C_ALNUM, 12 },
+    { "ghp_", "github", C_WORD, 16 },
+    { "gho_", "github", C_WORD, 16 },
+    { "ghu_", "github", C_WORD, 16 },
+    { "ghs_", "github", C_WORD, 16 },
+    { "ghr_", "github", C_WORD, 16 },
+    { "github_pat_", "github", C_WORD, 16 },
+    { "glpat-", "gitlab", C_WORD, 16 },
+    { "xoxa-", "slack", C_WORD, 8 },
+    { "xoxb-", "slack", C_WORD, 8 },
+    { "xoxe-", "slack", C_TOKEN, 8 },
+    { "xoxp-", "slack", C_WORD, 8 },
+    { "xoxr-", "slack", C_WORD, 8 },
+    { "xoxs-", "slack", C_WORD, 8 },
+    { "xapp-", "slack", C_WORD, 8 },
+    { "AIza", "google", C_WORD, 30 },
+    { "ya29.", "google", C_TOKEN, 16 },
+    { "npm_", "npm", C_WORD, 30 },
+    { "sk-", "sk", C_WORD, 16 },
+    { "sk_live_", "sk", C_WORD, 10 },
+    { "rk_live_", "sk", C_WORD, 10 },
+    { "mcpp_", "own", C_WORD, 20 },
+    { "mcpv_", "own", C_WORD, 20 }
+};
+
+static const mcp_str_t  mcp_secret_queries[] = {
+    mcp_string("access_token"), mcp_string("api_key"), mcp_string("apikey"),
+    mcp_string("api-key"), mcp_string("auth"), mcp_string("client_secret"),
+    mcp_string("code"), mcp_string("id_token"), mcp_string("key"),
+    mcp_string("password"), mcp_string("passwd"), mcp_string("pwd"),
+    mcp_string("refresh_token"), mcp_string("secret"), mcp_string("sig"),
+    mcp_string("signature"), mcp_string("token"), mcp_string("x-amz-signature")
+};
+
+
+static size_t mcp_redact_at(const unsigned char *p, const unsigned char *last,
+    unsigned more, const char **kind, size_t *keep);
+static size_t mcp_redact_scheme(const unsigned char *p,
+    const unsigned char *last, unsigned more, const char **kind,
+    size_t *keep);
+static size_t mcp_redact_pem(const unsigned char *p,
+    const unsigned char *last);
+static size_t mcp_redact_userinfo(const unsigned char *p,
+    const unsigned char *last);
+static size_t mcp_redact_query(const unsigned char *p,
+    const unsigned char *last, size_t *keep);
+static size_t mcp_redact_card(const unsigned char *p,
+    const unsigned char *last);
+static size_t mcp_redact_span(const unsigned char *p,
+    const unsigned char *last, unsigned chars);
+static unsigned mcp_redact_class(unsigned char c);
+
+
+size_t
+mcp_redact(const unsigned char *text, size_t len, unsigned more,
+    unsigned char *out, size_t size)
+{
+    size_t                n, keep;
+    unsigned              word;
+    mcp_buf_t             b;
+    const char           *kind;
+    const unsigned char  *p, *last;
+
+    mcp_buf_init(&b, out, size);
+
+    last = text + len;
+    word = 0;
+
+    for (p = text; p < last && b.pos < b.end; p += n) {
+
+        n = 0;
+        keep = 0;
+
+        if (!word || !(mcp_redact_class(*p) & C_ALNUM)) {
+            n = mcp_redact_at(p, last, more, &kind, &keep);
+        }
+
+        if (n == 0) {
+            n = 1;
+            word = mcp_redact_class(*p) & C_ALNUM;
+            *b.pos++ = *p;
+            continue;
+        }
+
+        /* what comes before it is no secret: "Bearer ", "?key=" */
+
+        if (keep > (size_t) (b.end - b.pos)) {
+            break;
+        }
+
+        mcp_buf_put(&b, p, keep);
+
+        /* all of the mark, or nothing any more */
+
+        if (b.end - b.pos < MCP_REDACT_MARK) {
+            break;
+        }
+
+        mcp_buf_lit(&b, "[redacted:");
+        mcp_buf_put(&b, kind, strlen(kind));
+        mcp_buf_lit(&b, "]");
+
+        word = 0;
+    }
+
+    return (size_t) (b.pos - b.start);
+}
+
+
+/* The length of the secret here with what is kept before it, or 0. */
+static size_t
+mcp_redact_at(const unsigned char *p, const unsigned char *last,
+    unsigned more, const char **kind, size_t *keep)
+{
+    size_t               n, len;
+    unsigned             i;
+    const mcp_secret_t  *s;
+
+    switch (*p) {
+
+    case '-':
+        *kind = "pem";
+        return mcp_redact_pem(p, last);
+
+    case ':':
+        *kind = "userinfo";
+        *keep = 3;
+        return mcp_redact_userinfo(p, last);
+
+    case '?':
+    case '&':
+    case '#':
+        *kind = "query";
+        return mcp_redact_query(p, last, keep);
+
+    case 'B':
+    case 'b':
+        return mcp_redact_scheme(p, last, more, kind, keep);
+    }
+
+    if (*p >= '0' && *p <= '9') {
+        *kind = "card";
+        return mcp_redact_card(p, last);
+    }
+
+    for (i = 0; i < sizeof(mcp_secrets) / sizeof(mcp_secrets[0]); i++) {
+        s = &mcp_secrets[i];
+
+        if (*p != (unsigned char) s->prefix[0]) {
+            continue;
+        }
+
+        len = strlen(s->prefix);
+
+        if ((size_t) (last - p) < len || memcmp(p, s->prefix, len) != 0) {
+            continue;
+        }
+
+        n = mcp_redact_span(p + len, last, s->chars);
+
+        if (n >= s->least || (more && p + len + n == last)) {
+            *kind = s->kind;
+            return len + n;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Bearer and Basic, with what stands behind them. */
+static size_t
+mcp_redact_scheme(const unsigned char *p, const unsigned char *last,
+    unsigned more, const char **kind, size_t *keep)
+{
+    size_t  n, len;
+
+    if (last - p > 7 && mcp_str_caseeq(p, 7, "bearer ", 7)) {
+        *kind = "bearer";
+        len = 7;
+
+    } else if (last - p > 6 && mcp_str_caseeq(p, 6, "basic ", 6)) {
+        *kind = "basic";
+        len = 6;
+
+    } else {
+        return 0;
+    }
+
+    n = mcp_redact_span(p + len, last, C_TOKEN);
+
+    if (n < 8 && !(more && p + len + n == last)) {
+        return 0;
+    }
+
+    *keep = len;
+
+    return len + n;
+}
+
+
+/* -----BEGIN ... PRIVATE KEY----- to the end of it, or of the text. */
+static size_t
+mcp_redact_pem(const unsigned char *p, const unsigned char *last)
+{
+    unsigned              key;
+    const unsigned char  *q;
+
+    if (last - p < 11 || memcmp(p, "-----BEGIN ", 11) != 0) {
+        return 0;
+    }
+
+    key = 0;
+
+    for (q = p + 11; q < last && *q != '-' && q - p < 64; q++) {
+        if (last - q >= 11 && memcmp(q, "PRIVATE KEY", 11) == 0) {
+            key = 1;
+        }
+    }
+
+    if (!key && q < last) {
+        return 0;
+    }
+
+    for ( /* void */ ; q < last; q++) {
+        if (*q == '-' && last - q >= 9 && memcmp(q, "-----END ", 9) == 0) {
+            q += 9;
+
+            while (q < last && *q != '-') {
+                q++;
+            }
+
+            while (q < last && *q == '-') {
+                q++;
+            }
+
+            break;
+        }
+    }
+
+    return (size_t) (q - p);
+}
+
+
+/* At "://": a name and password before an "@" of the authority. */
+static size_t
+mcp_redact_userinfo(const unsigned char *p, const unsigned char *last)
+{
+    const unsigned char  *q, *at;
+
+    if (last - p < 4 || p[1] != '/' || p[2] != '/') {
+        return 0;
+    }
+
+    at = NULL;
+
+    for (q = p + 3; q < last; q++) {
+        if (*q == '/' || *q == '?' || *q == '#' || *q <= ' ' || *q == '"') {
+            break;
+        }
+
+        if (*q == '@') {
+            at = q;
+        }
+    }
+
+    return at ? (size_t) (at - p) : 0;
+}
+
+
+/* At "?", "&" or "#": a parameter whose value is a secret. */
+static size_t
+mcp_redact_query(const unsigned char *p, const unsigned char *last,
+    size_t *keep)
+{
+    size_t                len;
+    unsigned              i;
+    const unsigned char  *q;
+
+    for (q = p + 1; q < last && q - p < 32 && *q != '='; q++) {
+        if (!(mcp_redact_class(*q) & C_WORD)) {
+            return 0;
+        }
+    }
+
+    if (q == last || *q != '=') {
+        return 0;
+    }
+
+    len = (size_t) (q - p) - 1;
+
+    for (i = 0;
+         i < sizeof(mcp_secret_queries) / sizeof(mcp_secret_queries[0]);
+         i++)
+    {
+        if (mcp_str_caseeq(p + 1, len, mcp_secret_queries[i].data,
+                           mcp_secret_queries[i].len))
+        {
+            break;
+        }
+    }
+
+    if (i == sizeof(mcp_secret_queries) / sizeof(mcp_secret_queries[0])) {
+        return 0;
+    }
+
+    *keep = len + 2;
+
+    for (q++; q < last; q++) {
+        if (*q == '&' || *q == '#' || *q <= ' ' || *q == '"') {
+            break;
+        }
+    }
+
+    return (size_t) (q - p) > *keep ? (size_t) (q - p) : 0;
+}
+
+
+/* 13 to 19 digits, in groups perhaps, with a right checksum (ISO/IEC 7812). */
+static size_t
+mcp_redact_card(const unsigned char *p, const unsigned char *last)
+{
+    unsigned              i, n, d, sum;
+    unsigned char         digits[20];
+    const unsigned char  *q, *end;
+
+    n = 0;
+    end = p;
+
+    for (q = p; q < last; q++) {
+
+        if (*q >= '0' && *q <= '9') {
+            if (n == sizeof(digits)) {
+                return 0;
+            }
+
+            digits[n++] = (unsigned char) (*q - '0');
+            end = q + 1;
+            continue;
+        }
+
+        if ((*q != ' ' && *q != '-') || q != end) {
+            break;
+        }
+    }
+
+    if (n < 13 || n > 19 || digits[0] == 0) {
+        return 0;
+    }
+
+    sum = 0;
+
+    for (i = 0; i < n; i++) {
+        d = digits[n - 1 - i];
+
+        if (i & 1) {
+            d = (d > 4) ? 2 * d - 9 : 2 * d;
+        }
+
+        sum += d;
+    }
+
+    return sum % 10 == 0 ? (size_t) (end - p) : 0;
+}
+
+
+static size_t
+mcp_redact_span(const unsigned char *p, const unsigned char *last,
+    unsigned chars)
+{
+    const unsigned char  *q;
+
+    for (q = p; q < last && (mcp_redact_class(*q) & chars); q++) {
+        /* void */
+    }
+
+    return (size_t) (q - p);
+}
+
+
+static unsigned
+mcp_redact_class(unsigned char c)
+{
+    if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
+        || (c >= 'a' && c <= 'z'))
+    {
+        return C_ALNUM|C_WORD|C_TOKEN;
+    }
+
+    switch (c) {
+
+    case '_':
+    case '-':
+        return C_WORD|C_TOKEN;
+
+    case '.':
+    case '~':
+    case '+':
+    case '/':
+    case '=':
+        return C_TOKEN;
+
+    default:
+        return 0;
+    }
+}

@@ -1,0 +1,186 @@
+/*
+ * mcp_redact: secrets go, wherever they stand and however little room there is
+ * for the rest; everything else stays byte for byte.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mcp_redact.h"
+
+
+#define NELTS(a)  (sizeof(a) / sizeof((a)[0]))
+
+static const char  *secrets[][2] = {
+    { "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl", "jwt" },
+    { "AKIAIOSFODNN7EXAMPLE", "aws" },
+    { "ghp_0123456789abcdefghijABCDEFGHIJ012345", "github" },
+    { "github_pat_11ABCDEFG0123456789_abcdefghij", "github" },
+    { "glpat-0123456789abcdefghij", "gitlab" },
+    { "xoxb-123456789012-abcdefghijkl", "slack" },
+    { "AIzaSyA0123456789abcdefghijklmnopqrstuv", "google" },
+    { "npm_0123456789abcdefghijABCDEFGHIJ012345", "npm" },
+    { "sk-proj-0123456789abcdefghij", "sk" },
+    { "sk_live_0123456789abcdef", "sk" },
+    { "mcpp_0123456789abcdefghijABCDEFGHIJ0123456789abc012345", "own" },
+    { "mcpv_0123456789abcdefghijABCDEFGHIJ0123456789abc012345", "own" },
+    { "4111 1111 1111 1111", "card" },
+    { "4111-1111-1111-1111", "card" },
+    { "5555555555554444", "card" },
+    { "-----BEGIN RSA PRIVATE KEY-----\nMIIEow==\n-----END RSA PRIVATE KEY-----",
+      "pem" },
+};
+
+
+static void
+check(const char *in, const char *want, unsigned more)
+{
+    size_t          n, len;
+    unsigned char  *text, out[4096];
+
+    len = strlen(in);
+    text = malloc(len ? len : 1);
+    memcpy(text, in, len);
+
+    n = mcp_redact(text, len, more, out, sizeof(out));
+    free(text);
+
+    if (n != strlen(want) || memcmp(out, want, n) != 0) {
+        print_error("%s\n-> %.*s\nnot %s\n", in, (int) n, out, want);
+        fail();
+    }
+}
+
+
+static void
+test_secrets(void **state)
+{
+    size_t   i, k;
+    char     in[512], want[512];
+
+    static const char  *around[][2] = {
+        { "", "" }, { "x ", " y" }, { "\"", "\"" }, { "k=", "," },
+        { "(", ")" }, { "\n", "\n" }, { "a_", " " }, { "\xc3\xa9 ", " \xc3" },
+    };
+
+    (void) state;
+
+    for (i = 0; i < NELTS(secrets); i++) {
+        for (k = 0; k < NELTS(around); k++) {
+            snprintf(in, sizeof(in), "%s%s%s", around[k][0], secrets[i][0],
+                     around[k][1]);
+            snprintf(want, sizeof(want), "%s[redacted:%s]%s", around[k][0],
+                     secrets[i][1], around[k][1]);
+            check(in, want, 0);
+        }
+    }
+}
+
+
+static void
+test_context(void **state)
+{
+    (void) state;
+
+    check("Authorization: Bearer abcdefgh0123", "Authorization: Bearer "
+          "[redacted:bearer]", 0);
+    check("bearer  x", "bearer  x", 0);
+    check("BASIC dXNlcjpwYXNz, y", "BASIC [redacted:basic], y", 0);
+    check("https://user:pw@host/p", "https://[redacted:userinfo]@host/p", 0);
+    check("db://u@h", "db://[redacted:userinfo]@h", 0);
+    check("https://host/a@b", "https://host/a@b", 0);
+    check("https://h/?token=abc&x=1", "https://h/?token=[redacted:query]&x=1",
+          0);
+    check("https://h/?x=1&API_KEY=abc#f", "https://h/?x=1&API_KEY="
+          "[redacted:query]#f", 0);
+    check("https://h/#access_token=abc", "https://h/#access_token="
+          "[redacted:query]", 0);
+    check("https://h/?token=", "https://h/?token=", 0);
+    check("https://h/?tokens=abc", "https://h/?tokens=abc", 0);
+    check("two: AKIAIOSFODNN7EXAMPLE AKIAIOSFODNN7EXAMPL2",
+          "two: [redacted:aws] [redacted:aws]", 0);
+}
+
+
+static void
+test_harmless(void **state)
+{
+    size_t  i;
+
+    static const char  *same[] = {
+        "", "a", "the bearer of bad news", "basic facts", "risk-averse-people",
+        "sk-learn", "eyJ", "monkey=banana", "4111 1111 1111 1112",
+        "12345", "2026-11-23T03:04:05.000000Z", "0000000000000000",
+        "task-0123456789abcdefghij", "jira://issue/4711?view=1", "a://b/c",
+        "-----BEGIN CERTIFICATE-----\nMIIE==\n-----END CERTIFICATE-----",
+        "AKIA", "ghp_short", "\xff\xfe\x80", "https://host:8080/path",
+        "41111111111111111111111111111111",
+    };
+
+    (void) state;
+
+    for (i = 0; i < NELTS(same); i++) {
+        check(same[i], same[i], 0);
+    }
+
+    /* what the cut text ends in may be one */
+
+    check("a eyJhbG", "a [redacted:jwt]", 1);
+    check("a sk-ab", "a [redacted:sk]", 1);
+    check("Bearer ab", "Bearer [redacted:bearer]", 1);
+    check("-----BEGIN PRIVATE KEY-----\nMII", "[redacted:pem]", 1);
+    check("a ghp_short b", "a ghp_short b", 1);
+}
+
+
+/* whatever the room: nothing of the secret, nothing beyond the end */
+
+static void
+test_room(void **state)
+{
+    size_t          i, k, n, size;
+    char            in[512];
+    unsigned char  *out;
+
+    (void) state;
+
+    for (i = 0; i < NELTS(secrets); i++) {
+        n = (size_t) snprintf(in, sizeof(in), "before %s after",
+                              secrets[i][0]);
+
+        for (size = 0; size <= n + 32; size++) {
+            out = malloc(size ? size : 1);
+            k = mcp_redact((unsigned char *) in, n, 0, out, size);
+
+            assert_true(k <= size);
+            assert_memory_equal(out, "before ", k < 7 ? k : 7);
+
+            if (k > 7) {
+                assert_memory_equal(out + 7, "[redacted:",
+                                    k - 7 < 10 ? k - 7 : 10);
+            }
+
+            free(out);
+        }
+    }
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_harmless),
+        cmocka_unit_test(test_room),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
