@@ -210,11 +210,10 @@ may_not('engineer', 'subscriptions/listen',
 
 # tasks belong to who started them; other methods to whom a rule names
 
-may_not('engineer', $_, { taskId => 'a' }, 'task_owner', undef, -32601,
-        status => 404) for 'tasks/get', 'tasks/update', 'tasks/cancel',
-                           'tasks/result';
-may_not('engineer', $_, { taskId => 'a' }, 'task_owner', undef, -32601,
-        era => 'legacy') for 'tasks/get', 'tasks/list', 'tasks/result';
+may_not('engineer', $_, { taskId => 'a' }, 'task_owner', undef, -32602)
+    for 'tasks/get', 'tasks/update', 'tasks/cancel', 'tasks/result';
+may_not('engineer', $_, { taskId => 'a' }, 'task_owner', undef, -32602,
+        era => 'legacy') for 'tasks/get', 'tasks/result';
 may('ops', 'x/anything', { a => 1 }, 'ops: allow method x/* y/z');
 may('ops', 'y/z', { a => 1 }, 'ops: allow method x/* y/z');
 may_not('ops', 'y/zz', { a => 1 }, 'no_rule', undef, -32601, status => 404);

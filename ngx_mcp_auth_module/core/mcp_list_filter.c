@@ -19,44 +19,19 @@
  * cut, and the whole fails.  Called by the body filter.
  */
 
-#include "mcp_list_filter.h"
+#include "mcp_list_private.h"
+#include "mcp_untrusted.h"
 
 
-/* between a key and the end of its value, for an id to be kept */
-#define MCP_LIST_MAX_ID_SPAN  512
-
-#define MCP_LIST_MIN_HOLD     1024
 #define MCP_LIST_MAX_DIGITS   18
 
-#define mcp_list_private      "\"private\""
 
+/* values whose text is looked at */
 
-/* where */
-enum {
-    in_root = 0,
-    in_batch,
-    in_message,
-    in_result,
-    in_inner,           /* result.result */
-    in_error,
-    in_list,
-    in_entry
-};
-
-
-/* key: what the value to come is */
-enum {
-    key_other = 0,
-    key_id,
-    key_result,
-    key_error,
-    key_inner,
-    key_list,
-    key_cache_scope,
-    key_is_error,
-    key_result_type,
-    key_code,
-    key_name
+static const unsigned char  mcp_list_captured[key_name + 1] = {
+    [key_result_type] = 1, [key_code] = 1, [key_method] = 1,
+    [key_task_id] = 1, [key_ttl] = 1, [key_url] = 1, [key_src] = 1,
+    [key_name] = 1
 };
 
 
@@ -87,6 +62,9 @@ static const struct {
 
 static int mcp_list_event(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static void mcp_list_key(mcp_list_filter_t *f, const mcp_json_event_t *ev);
+static unsigned mcp_list_other_key(mcp_list_filter_t *f,
+    const mcp_str_t *text);
+static unsigned mcp_list_task_key(const mcp_str_t *text);
 static unsigned mcp_list_message_key(mcp_list_filter_t *f,
     const mcp_str_t *text);
 static unsigned mcp_list_result_key(mcp_list_filter_t *f,
@@ -96,6 +74,10 @@ static unsigned mcp_list_entry_key(mcp_list_filter_t *f,
 static int mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static unsigned mcp_list_enter(mcp_list_filter_t *f,
     const mcp_json_event_t *ev, unsigned key);
+static unsigned mcp_list_enter_other(mcp_list_filter_t *f,
+    const mcp_json_event_t *ev, unsigned key);
+static unsigned mcp_list_enter_icons(mcp_list_filter_t *f,
+    const mcp_json_event_t *ev, unsigned array);
 static int mcp_list_close(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static int mcp_list_skipped(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static int mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev);
@@ -103,22 +85,13 @@ static void mcp_list_name(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static void mcp_list_id(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static int mcp_list_cache_scope(mcp_list_filter_t *f,
     const mcp_json_event_t *ev);
-static void mcp_list_message_end(mcp_list_filter_t *f);
-static int mcp_list_entry_start(mcp_list_filter_t *f, uint64_t start);
-static int mcp_list_entry_end(mcp_list_filter_t *f, uint64_t end,
-    unsigned visible);
-static int mcp_list_cut(mcp_list_filter_t *f, uint64_t end);
-static int mcp_list_replace(mcp_list_filter_t *f, uint64_t start);
-static int mcp_list_flush(mcp_list_filter_t *f);
-static int mcp_list_emit(mcp_list_filter_t *f, const unsigned char *p,
-    size_t len);
-static int mcp_list_piece_end(mcp_list_filter_t *f, uint64_t end);
-static int mcp_list_hold(mcp_list_filter_t *f, uint64_t end);
-static void mcp_list_copy(mcp_list_filter_t *f, unsigned char *dst,
-    uint64_t start, uint64_t end);
+static int mcp_list_is(const mcp_json_event_t *ev, const char *text);
+static void mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev,
+    unsigned key);
+static int mcp_list_result_end(mcp_list_filter_t *f);
+static int mcp_list_message_end(mcp_list_filter_t *f);
 static int mcp_list_fold_eq(const mcp_str_t *key, const char *folded);
 static int64_t mcp_list_integer(const mcp_str_t *s);
-static int mcp_list_fail(mcp_list_filter_t *f, const char *error);
 
 
 void
@@ -239,27 +212,75 @@ mcp_list_key(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         key = mcp_list_result_key(f, &ev->text);
         break;
 
-    case in_error:
-        key = mcp_str_eq_lit(&ev->text, "code") ? key_code : key_other;
-        break;
-
     case in_entry:
         key = mcp_list_entry_key(f, &ev->text);
         break;
 
     default:
-        key = key_other;
+        key = mcp_list_other_key(f, &ev->text);
         break;
     }
 
     f->key = key;
-    f->scan.capture = (key == key_name || key == key_code
-                       || key == key_result_type);
+    f->scan.capture = mcp_list_captured[key];
 
     if (key == key_id || key == key_cache_scope) {
         /* the value may be needed as it was written */
         f->keep = ev->end;
     }
+}
+
+
+/* Where few members matter. */
+
+static unsigned
+mcp_list_other_key(mcp_list_filter_t *f, const mcp_str_t *text)
+{
+    switch (f->where) {
+
+    case in_error:
+        return mcp_str_eq_lit(text, "code") ? key_code
+               : mcp_list_fold_eq(text, "data") ? key_data : key_other;
+
+    case in_data:
+        return mcp_list_fold_eq(text, "elicitations") ? key_elicitations
+                                                      : key_other;
+
+    case in_task:
+        return mcp_list_task_key(text);
+
+    case in_params:
+        return mcp_list_fold_eq(text, "url") ? key_url
+               : mcp_list_fold_eq(text, "taskid") ? key_task_id : key_other;
+
+    case in_requests:
+        return key_request;
+
+    case in_request:
+        return mcp_list_fold_eq(text, "params") ? key_params : key_other;
+
+    case in_request_params:
+    case in_elicitation:
+        return mcp_list_fold_eq(text, "url") ? key_url : key_other;
+
+    case in_info:
+        return mcp_list_fold_eq(text, "icons") ? key_icons : key_other;
+
+    case in_icon:
+        return mcp_list_fold_eq(text, "src") ? key_src : key_other;
+
+    default:
+        return key_other;
+    }
+}
+
+
+static unsigned
+mcp_list_task_key(const mcp_str_t *text)
+{
+    return mcp_list_fold_eq(text, "taskid") ? key_task_id
+           : mcp_str_eq_lit(text, "ttl") || mcp_str_eq_lit(text, "ttlMs")
+             ? key_ttl : key_other;
 }
 
 
@@ -274,7 +295,11 @@ mcp_list_message_key(mcp_list_filter_t *f, const mcp_str_t *text)
 
     if (mcp_str_eq_lit(text, "method")) {
         f->members |= MEMBER_METHOD;
-        return key_other;
+        return key_method;
+    }
+
+    if (mcp_list_fold_eq(text, "params")) {
+        return key_params;
     }
 
     if (mcp_str_eq_lit(text, "error")) {
@@ -326,7 +351,19 @@ mcp_list_result_key(mcp_list_filter_t *f, const mcp_str_t *text)
         return key_result_type;
     }
 
-    return key_other;
+    if (mcp_list_fold_eq(text, "task")) {
+        return key_task;
+    }
+
+    if (mcp_list_fold_eq(text, "inputrequests")) {
+        return key_requests;
+    }
+
+    if (mcp_list_fold_eq(text, "serverinfo")) {
+        return key_info;
+    }
+
+    return mcp_list_task_key(text);
 }
 
 
@@ -336,7 +373,7 @@ static unsigned
 mcp_list_entry_key(mcp_list_filter_t *f, const mcp_str_t *text)
 {
     if (!mcp_list_fold_eq(text, mcp_lists[f->list].name_folded)) {
-        return key_other;
+        return mcp_list_fold_eq(text, "icons") ? key_icons : key_other;
     }
 
     if (f->names++) {
@@ -377,10 +414,11 @@ mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 
     if (key == key_cache_scope) {
         f->dropping = 1;
-        return mcp_list_replace(f, ev->start);
+        return mcp_list_replace(f, ev->start, mcp_list_private,
+                                sizeof(mcp_list_private) - 1);
     }
 
-    return MCP_OK;
+    return f->bad_url ? mcp_list_fail(f, "URL that is not https") : MCP_OK;
 }
 
 
@@ -414,6 +452,13 @@ mcp_list_enter(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
         f->input_required = 0;
         f->rpc_code = 0;
         f->id_len = 0;
+        f->elicits = 0;
+        f->about_task = 0;
+        f->asks_url = 0;
+        f->task_made = 0;
+        f->tasks = 0;
+        f->task_len = 0;
+        f->ttl_len = 0;
 
         return in_message;
 
@@ -434,8 +479,34 @@ mcp_list_enter(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
             return in_list;
         }
 
+        if (key == key_icons || f->where == in_icons) {
+            return mcp_list_enter_icons(f, ev, array);
+        }
+
+        if (key == key_elicitations && array) {
+            return in_elicitations;
+        }
+
+        if (key == key_url) {
+
+            /* nobody can have meant that well */
+
+            f->asks_url = 1;
+            f->bad_url |= (f->where != in_params);
+            break;
+        }
+
+        if (key == key_task_id) {
+            f->tasks = 2;
+            break;
+        }
+
         if (array) {
             break;
+        }
+
+        if (f->where == in_elicitations) {
+            return in_elicitation;
         }
 
         if (key == key_result) {
@@ -449,9 +520,71 @@ mcp_list_enter(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
         if (key == key_error) {
             return in_error;
         }
+
+        return mcp_list_enter_other(f, ev, key);
     }
 
     return f->where;
+}
+
+
+static unsigned
+mcp_list_enter_other(mcp_list_filter_t *f, const mcp_json_event_t *ev,
+    unsigned key)
+{
+    switch (key) {
+
+    case key_params:
+        return f->where == in_request ? in_request_params : in_params;
+
+    case key_task:
+        f->task_made = 1;
+        return in_task;
+
+    case key_requests:
+        return in_requests;
+
+    case key_request:
+        return in_request;
+
+    case key_data:
+        return in_data;
+
+    case key_info:
+        f->keep = ev->start;
+        f->icons = 0;
+        f->bad_icon = 0;
+        return in_info;
+    }
+
+    return f->where;
+}
+
+
+/* An array of icons, or one of them; anything else in their place is bad. */
+
+static unsigned
+mcp_list_enter_icons(mcp_list_filter_t *f, const mcp_json_event_t *ev,
+    unsigned array)
+{
+    if (f->where == in_icons) {
+        if (array) {
+            f->bad_icon = 1;
+            return f->where;
+        }
+
+        return in_icon;
+    }
+
+    if (!array || f->icons++) {
+        f->icons = 2;
+        return f->where;
+    }
+
+    f->icons_in = f->where;
+    f->icons_start = ev->start;
+
+    return in_icons;
 }
 
 
@@ -462,7 +595,46 @@ mcp_list_close(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 
     case in_entry:
         f->where = in_list;
-        return mcp_list_entry_end(f, ev->end, f->shown && f->names == 1);
+        return mcp_list_entry_end(f, ev->end, f->shown && f->names == 1
+                                              && f->icons < 2);
+
+    case in_info:
+        f->where = in_result;
+        return mcp_list_info_end(f, ev->end);
+
+    case in_icons:
+        f->icons_end = ev->end;
+        f->where = f->icons_in;
+        return MCP_OK;
+
+    case in_icon:
+        f->where = in_icons;
+        return MCP_OK;
+
+    case in_task:
+    case in_requests:
+        f->where = in_result;
+        return MCP_OK;
+
+    case in_request:
+        f->where = in_requests;
+        return MCP_OK;
+
+    case in_request_params:
+        f->where = in_request;
+        return MCP_OK;
+
+    case in_data:
+        f->where = in_error;
+        return MCP_OK;
+
+    case in_elicitations:
+        f->where = in_data;
+        return MCP_OK;
+
+    case in_elicitation:
+        f->where = in_elicitations;
+        return MCP_OK;
 
     case in_list:
         if (ev->end - f->keep > f->conf->max_entry) {
@@ -477,14 +649,17 @@ mcp_list_close(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_OK;
 
     case in_result:
+        f->where = in_message;
+        return mcp_list_result_end(f);
+
+    case in_params:
     case in_error:
         f->where = in_message;
         return MCP_OK;
 
     case in_message:
-        mcp_list_message_end(f);
         f->where = f->batch ? in_batch : in_root;
-        return MCP_OK;
+        return mcp_list_message_end(f);
 
     default: /* in_batch */
         f->where = in_root;
@@ -547,8 +722,42 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_OK;
 
     case key_result_type:
-        f->input_required = (ev->type == MCP_JSON_STRING && !ev->truncated
-                             && mcp_str_eq_lit(&ev->text, "input_required"));
+        f->input_required = mcp_list_is(ev, "input_required");
+        f->task_made |= mcp_list_is(ev, "task");
+        return MCP_OK;
+
+    case key_method:
+        f->elicits = mcp_list_is(ev, "elicitation/create");
+        f->about_task = (ev->type == MCP_JSON_STRING && ev->text.len >= 19
+                         && memcmp(ev->text.data, "notifications/tasks", 19)
+                            == 0);
+        return MCP_OK;
+
+    case key_url:
+        if (ev->type != MCP_JSON_STRING || ev->truncated
+            || !mcp_url_https(&ev->text))
+        {
+            f->asks_url = 1;
+            f->bad_url |= (f->where != in_params);
+        }
+
+        return f->bad_url ? mcp_list_fail(f, "URL that is not https") : MCP_OK;
+
+    case key_src:
+
+        /* a long one is judged by its beginning */
+
+        f->bad_icon |= (ev->type != MCP_JSON_STRING
+                        || !mcp_icon_src(&ev->text));
+        return MCP_OK;
+
+    case key_icons:
+        f->icons = (ev->type == MCP_JSON_NULL) ? f->icons : 2;
+        return MCP_OK;
+
+    case key_task_id:
+    case key_ttl:
+        mcp_list_task(f, ev, key);
         return MCP_OK;
 
     case key_code:
@@ -572,6 +781,10 @@ mcp_list_name(mcp_list_filter_t *f, const mcp_json_event_t *ev)
     if (ev->type != MCP_JSON_STRING || ev->truncated
         || ev->text.len == 0 || ev->text.len > f->conf->max_name)
     {
+        return;
+    }
+
+    if (!mcp_name_plain(&ev->text)) {
         return;
     }
 
@@ -613,7 +826,10 @@ mcp_list_cache_scope(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         }
     }
 
-    if (mcp_list_replace(f, ev->start) != MCP_OK) {
+    if (mcp_list_replace(f, ev->start, mcp_list_private,
+                         sizeof(mcp_list_private) - 1)
+        != MCP_OK)
+    {
         return MCP_ERROR;
     }
 
@@ -624,9 +840,93 @@ mcp_list_cache_scope(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 }
 
 
+static int
+mcp_list_is(const mcp_json_event_t *ev, const char *text)
+{
+    return ev->type == MCP_JSON_STRING && !ev->truncated
+           && ev->text.len == strlen(text)
+           && memcmp(ev->text.data, text, ev->text.len) == 0;
+}
+
+
+/* The id of a task, and how long it is kept. */
+
 static void
+mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
+{
+    if (ev->truncated) {
+        f->tasks = (key == key_task_id) ? 2 : f->tasks;
+        return;
+    }
+
+    if (key == key_ttl) {
+        if (ev->type == MCP_JSON_NUMBER && ev->text.len <= sizeof(f->ttl)) {
+            memcpy(f->ttl, ev->text.data, ev->text.len);
+            f->ttl_len = ev->text.len;
+        }
+
+        return;
+    }
+
+    if (ev->type != MCP_JSON_STRING || ev->text.len > sizeof(f->task_id)
+        || f->tasks++)
+    {
+        f->tasks = 2;
+        return;
+    }
+
+    memcpy(f->task_id, ev->text.data, ev->text.len);
+    f->task_len = ev->text.len;
+}
+
+
+/* A task that was made is known before its maker can use it. */
+
+static int
+mcp_list_result_end(mcp_list_filter_t *f)
+{
+    mcp_str_t  id, ttl;
+
+    if (!f->task_made || f->tasks == 0 || f->conf->task == NULL) {
+        return MCP_OK;
+    }
+
+    id.data = f->task_id;
+    id.len = f->task_len;
+    ttl.data = f->ttl;
+    ttl.len = f->ttl_len;
+
+    if (f->tasks > 1 || id.len == 0
+        || f->conf->task(f->conf->data, &id, &ttl) != MCP_OK)
+    {
+        return mcp_list_fail(f, "task cannot be bound to its owner");
+    }
+
+    return MCP_OK;
+}
+
+
+static int
 mcp_list_message_end(mcp_list_filter_t *f)
 {
+    mcp_str_t  id;
+
+    f->response = (f->members & (MEMBER_RESULT|MEMBER_ERROR)) != 0;
+
+    if (f->elicits && f->asks_url) {
+        f->bad_url = 1;
+        return mcp_list_fail(f, "URL that is not https");
+    }
+
+    if (f->about_task && f->tasks) {
+        id.data = f->task_id;
+        id.len = f->task_len;
+
+        f->foreign |= (f->tasks > 1
+                       || f->conf->visible(f->conf->data, MCP_LIST_TASKS, &id)
+                          == 0);
+    }
+
     if (f->members & MEMBER_METHOD) {
         f->outcome = (f->members & MEMBER_ID) ? MCP_OUTCOME_REQUEST
                                               : MCP_OUTCOME_NOTIFICATION;
@@ -637,256 +937,8 @@ mcp_list_message_end(mcp_list_filter_t *f)
     } else if (f->members & MEMBER_ERROR) {
         f->outcome = MCP_OUTCOME_ERROR;
     }
-}
-
-
-static int
-mcp_list_entry_start(mcp_list_filter_t *f, uint64_t start)
-{
-    f->sep = f->keep;
-    f->shown = 0;
-    f->names = 0;
-
-    if (!f->any_entry) {
-        f->any_entry = 1;
-        f->keep = start;
-        return MCP_OK;
-    }
-
-    if (!f->any_kept) {
-        /* the comma of those cut before it */
-        return mcp_list_cut(f, start);
-    }
 
     return MCP_OK;
-}
-
-
-static int
-mcp_list_entry_end(mcp_list_filter_t *f, uint64_t end, unsigned visible)
-{
-    if (end - f->sep > f->conf->max_entry) {
-        return mcp_list_fail(f, "list entry too large");
-    }
-
-    if (visible) {
-        f->any_kept = 1;
-        f->kept++;
-        f->shadowed += (f->shown == 2);
-        f->keep = end;
-        return MCP_OK;
-    }
-
-    f->removed++;
-
-    return mcp_list_cut(f, end);
-}
-
-
-/* Drops [keep, end). */
-
-static int
-mcp_list_cut(mcp_list_filter_t *f, uint64_t end)
-{
-    if (mcp_list_flush(f) != MCP_OK) {
-        return MCP_ERROR;
-    }
-
-    f->mark = end;
-    f->keep = end;
-    f->changed = 1;
-
-    return MCP_OK;
-}
-
-
-/* "private" in place of the value that begins at start. */
-
-static int
-mcp_list_replace(mcp_list_filter_t *f, uint64_t start)
-{
-    if (start - f->keep > f->conf->max_entry) {
-        return mcp_list_fail(f, "cacheScope too large");
-    }
-
-    f->keep = start;
-    f->changed = 1;
-
-    if (mcp_list_flush(f) != MCP_OK) {
-        return MCP_ERROR;
-    }
-
-    return mcp_list_emit(f, (const unsigned char *) mcp_list_private,
-                         sizeof(mcp_list_private) - 1);
-}
-
-
-/* Emits [mark, keep): the part in hold, then the part in the piece. */
-
-static int
-mcp_list_flush(mcp_list_filter_t *f)
-{
-    size_t    back;
-    uint64_t  end;
-
-    if (f->mark < f->piece) {
-        end = f->keep < f->piece ? f->keep : f->piece;
-        back = (size_t) (f->piece - f->mark);
-
-        if (mcp_list_emit(f, f->hold + (f->hold_len - back),
-                          (size_t) (end - f->mark))
-            != MCP_OK)
-        {
-            return MCP_ERROR;
-        }
-
-        f->mark = end;
-    }
-
-    if (f->keep > f->mark) {
-        if (mcp_list_emit(f, f->data + (f->mark - f->piece),
-                          (size_t) (f->keep - f->mark))
-            != MCP_OK)
-        {
-            return MCP_ERROR;
-        }
-
-        f->mark = f->keep;
-    }
-
-    return MCP_OK;
-}
-
-
-static int
-mcp_list_emit(mcp_list_filter_t *f, const unsigned char *p, size_t len)
-{
-    if (len == 0) {
-        return MCP_OK;
-    }
-
-    if (f->conf->emit(f->conf->data, p, len) != MCP_OK) {
-        return mcp_list_fail(f, "output failed");
-    }
-
-    return MCP_OK;
-}
-
-
-/*
- * What is not decided is held.  What holds is bounded by max_entry in the same
- * way whether it is split or not, so that the pieces change nothing.
- */
-
-static int
-mcp_list_piece_end(mcp_list_filter_t *f, uint64_t end)
-{
-    unsigned  hold;
-
-    hold = 0;
-
-    if (f->dropping) {
-        f->mark = end;
-        f->keep = end;
-
-    } else if (f->where == in_list || f->where == in_entry
-               || f->key == key_cache_scope)
-    {
-        hold = 1;
-
-    } else if (f->key == key_id) {
-        hold = (end - f->keep <= MCP_LIST_MAX_ID_SPAN
-                && end - f->keep <= f->conf->max_entry);
-
-        if (!hold) {
-            f->key = key_other;
-        }
-    }
-
-    if (!hold) {
-        f->keep = end;
-    }
-
-    if (mcp_list_flush(f) != MCP_OK) {
-        return MCP_ERROR;
-    }
-
-    return mcp_list_hold(f, end);
-}
-
-
-/* Moves [mark, end) to hold; the piece goes away. */
-
-static int
-mcp_list_hold(mcp_list_filter_t *f, uint64_t end)
-{
-    size_t          old, new, size;
-    unsigned char  *p;
-
-    old = 0;
-    new = (size_t) (end - f->mark);
-
-    if (new > f->conf->max_entry) {
-        return mcp_list_fail(f, "list entry too large");
-    }
-
-    if (f->mark < f->piece) {
-        old = (size_t) (f->piece - f->mark);
-
-        if (old < f->hold_len) {
-            memmove(f->hold, f->hold + (f->hold_len - old), old);
-        }
-    }
-
-    if (new > f->hold_size) {
-        size = f->hold_size > SIZE_MAX / 2 ? SIZE_MAX : f->hold_size * 2;
-        size = size < MCP_LIST_MIN_HOLD ? MCP_LIST_MIN_HOLD : size;
-        size = size > f->conf->max_entry ? f->conf->max_entry : size;
-        size = size < new ? new : size;
-
-        p = f->conf->grow(f->conf->data, f->hold, old, size);
-        if (p == NULL) {
-            return mcp_list_fail(f, "no memory");
-        }
-
-        f->hold = p;
-        f->hold_size = size;
-    }
-
-    if (new > old) {
-        memcpy(f->hold + old, f->data + (end - f->piece) - (new - old),
-               new - old);
-    }
-
-    f->hold_len = new;
-    f->piece = end;
-
-    return MCP_OK;
-}
-
-
-/* Bytes of the document that were not emitted yet. */
-
-static void
-mcp_list_copy(mcp_list_filter_t *f, unsigned char *dst, uint64_t start,
-    uint64_t end)
-{
-    size_t    n;
-    uint64_t  cut;
-
-    if (start < f->piece) {
-        cut = end < f->piece ? end : f->piece;
-        n = (size_t) (cut - start);
-
-        memcpy(dst, f->hold + f->hold_len - (size_t) (f->piece - start), n);
-
-        dst += n;
-        start = cut;
-    }
-
-    if (start < end) {
-        memcpy(dst, f->data + (start - f->piece), (size_t) (end - start));
-    }
 }
 
 
@@ -956,14 +1008,4 @@ mcp_list_integer(const mcp_str_t *s)
     }
 
     return minus ? -n : n;
-}
-
-
-static int
-mcp_list_fail(mcp_list_filter_t *f, const char *error)
-{
-    f->failed = 1;
-    f->error = error;
-
-    return MCP_ERROR;
 }

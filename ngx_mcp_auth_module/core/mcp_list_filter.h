@@ -12,6 +12,10 @@
  * An entry that is no object, has no string name (uri, uriTemplate, taskId),
  * or has it twice or also in another letter case, is cut.
  *
+ * Of what a person may be shown: names with characters that are not seen are
+ * cut, icons that are not https (or data:image/) become "[]", a URL to be
+ * opened that is not https ends the filter.
+ *
  * Memory: one entry, only while it is split over pieces.  No allocation in the
  * loop over entries other than growing that one buffer.
  */
@@ -22,6 +26,9 @@
 
 #include "mcp_core.h"
 #include "mcp_json_scan.h"
+
+
+#define MCP_LIST_TASK_ID  256           /* bytes of a task's id */
 
 
 typedef enum {
@@ -54,6 +61,15 @@ typedef struct {
                                   const mcp_str_t *name);
 
     /*
+     * A response made this task (a CreateTaskResult; of the 2026-07-28 era:
+     * resultType "task"): called before its result has ended.  ttl is the
+     * number of milliseconds it gives, as written, or empty.  MCP_ERROR ends
+     * the filter.  NULL: nobody wants to know.
+     */
+    int                (*task)(void *data, const mcp_str_t *id,
+                               const mcp_str_t *ttl);
+
+    /*
      * Takes bytes for the client, in order.  They are valid only during the
      * call.  MCP_OK or MCP_ERROR (which ends the filter).
      */
@@ -83,6 +99,11 @@ typedef struct mcp_list_filter_s {
     unsigned             input_required:1;      /* result.resultType */
     unsigned             batch:1;       /* the root is an array */
     unsigned             changed:1;     /* bytes were cut or replaced */
+    unsigned             icons_removed:1;       /* some were not https */
+    unsigned             bad_url:1;     /* a person would be sent to a URL that
+                                           is not https: MCP_ERROR */
+    unsigned             foreign:1;     /* a notification about a task that is
+                                           not visible */
     int64_t              rpc_code;      /* error.code, when it is an integer
                                            of at most 18 digits; else 0 */
     unsigned             kept;
@@ -101,6 +122,21 @@ typedef struct mcp_list_filter_s {
     unsigned             names;         /* name keys of the entry, up to 2 */
     unsigned             skipping:1;    /* the next event ends the skipped */
     unsigned             dropping:1;    /* and nothing of it is emitted */
+    unsigned             response:1;    /* the message is a result or error */
+    unsigned             elicits:1;     /* its method is elicitation/create */
+    unsigned             about_task:1;  /* its method is notifications/tasks */
+    unsigned             asks_url:1;    /* its params have a bad url */
+    unsigned             task_made:1;   /* result.task, or resultType task */
+    unsigned             tasks:2;       /* ids seen, up to 2 */
+    unsigned             icons:2;       /* arrays of them in the entry */
+    unsigned             bad_icon:1;
+    unsigned             icons_in;      /* the container around them */
+    uint64_t             icons_start;
+    uint64_t             icons_end;
+    unsigned char        task_id[MCP_LIST_TASK_ID];
+    size_t               task_len;
+    unsigned char        ttl[20];
+    size_t               ttl_len;
     unsigned             shown:2;       /* what was said of the entry's name */
     unsigned             any_entry:1;   /* of this list */
     unsigned             any_kept:1;

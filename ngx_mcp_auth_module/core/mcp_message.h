@@ -40,8 +40,7 @@ typedef enum {
     MCP_METHOD_DISCOVER,        /* server/discover: never denied */
     MCP_METHOD_TARGET,          /* by target_kind and target */
     MCP_METHOD_LISTEN,          /* by every URI in uris; no task ids */
-    MCP_METHOD_OWNER            /* tasks: by who started it, which is not on
-                                   record yet: denied, whatever the rules */
+    MCP_METHOD_OWNER            /* tasks: by whose it is, whatever the rules */
 } mcp_method_e;
 
 
@@ -116,7 +115,8 @@ typedef struct mcp_message_s {
 
     mcp_str_t            method;        /* unescaped */
     mcp_str_t            id;            /* lexeme as written; empty: none */
-    mcp_str_t            target;        /* tool, prompt, URI, unescaped */
+    mcp_str_t            target;        /* tool, prompt, URI, task, unescaped */
+    mcp_str_t            task;          /* its id; empty: no single task */
 
     mcp_str_t            version;       /* claim in _meta, or initialize's
                                            params.protocolVersion */

@@ -144,6 +144,16 @@ method_target(mcp_message_t *m)
         }
     }
 
+    if (m->method_class == MCP_METHOD_OWNER
+        && p->known->source == MCP_SOURCE_TASK)
+    {
+        if (method_take(m, MCP_F_TASK_ID, m->target_kind) != MCP_OK) {
+            return MCP_ERROR;
+        }
+
+        m->task = m->target;
+    }
+
     if (m->method_class != MCP_METHOD_TARGET) {
         return MCP_OK;
     }

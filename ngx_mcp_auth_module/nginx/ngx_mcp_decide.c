@@ -10,6 +10,7 @@
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_reply.h"
 #include "ngx_mcp_session.h"
+#include "ngx_mcp_task.h"
 
 
 static ngx_int_t ngx_mcp_decide_would(ngx_http_request_t *r,
@@ -45,7 +46,9 @@ ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     if (m) {
         rc = ngx_mcp_decide_message(ctx, &d);
 
-        if (rc == NGX_OK || d.shadow) {
+        if ((rc == NGX_OK || d.shadow)
+            && m->method_class != MCP_METHOD_OWNER)
+        {
             kind = (m->method_class == MCP_METHOD_LISTEN && m->nuris)
                    ? MCP_TARGET_RESOURCE : m->target_kind;
         }
@@ -93,6 +96,9 @@ ngx_mcp_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     switch (m->method_class) {
+
+    case MCP_METHOD_OWNER:
+        return ngx_mcp_decide_allow(ctx, m->task.len ? "call" : "list");
 
     case MCP_METHOD_LIST:
         return ngx_mcp_decide_allow(ctx, "list");
@@ -180,6 +186,13 @@ ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
     switch (m->method_class) {
 
     case MCP_METHOD_OWNER:
+
+        /* a list of tasks is cut to those that are the caller's */
+
+        if (m->task.len == 0 || ngx_mcp_task_owned(ctx, &m->task)) {
+            return NGX_OK;
+        }
+
         d->reason = "task_owner";
         return NGX_ABORT;
 

@@ -494,6 +494,7 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     }
 
     fc->list_conf.visible = ngx_mcp_filter_visible;
+    fc->list_conf.task = ngx_mcp_filter_task;
     fc->list_conf.emit = ngx_mcp_filter_emit;
     fc->list_conf.grow = ngx_mcp_filter_grow;
     fc->list_conf.data = fc;

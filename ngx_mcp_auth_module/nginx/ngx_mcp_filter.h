@@ -64,6 +64,7 @@ struct ngx_mcp_filter_ctx_s {
     unsigned                 unflushed:1;   /* sent, and may rest below us */
     unsigned                 first_event_done:1;
     unsigned                 replaced:1;
+    unsigned                 bad_task:1;    /* its owner cannot be noted */
     unsigned                 closed:1;      /* the upstream broke off */
 };
 
@@ -87,9 +88,14 @@ ngx_int_t ngx_mcp_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 /* What the document was, for the record: the last answer counts. */
 void ngx_mcp_filter_outcome(ngx_mcp_filter_ctx_t *fc);
 
+/* why a document cannot be let through, for the record */
+const char *ngx_mcp_filter_reason(ngx_mcp_filter_ctx_t *fc);
+
 /* the callbacks of core/mcp_list_filter; data is the context */
 int ngx_mcp_filter_visible(void *data, mcp_list_e list,
     const mcp_str_t *name);
+int ngx_mcp_filter_task(void *data, const mcp_str_t *id,
+    const mcp_str_t *ttl);
 int ngx_mcp_filter_emit(void *data, const unsigned char *p,
     size_t len);
 unsigned char *ngx_mcp_filter_grow(void *data, unsigned char *old,

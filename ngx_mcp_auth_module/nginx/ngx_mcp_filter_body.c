@@ -11,6 +11,7 @@
  */
 
 #include "ngx_mcp_filter.h"
+#include "ngx_mcp_task.h"
 #include "ngx_mcp_reply.h"
 
 
@@ -76,7 +77,7 @@ ngx_mcp_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     if (rc == NGX_DECLINED) {
         return ngx_mcp_body_fail(r, fc, fc->closed ? "upstream_closed"
-                                                   : "upstream_invalid");
+                                                   : ngx_mcp_filter_reason(fc));
     }
 
     return ngx_mcp_body_send(r, fc, last, flush);
@@ -451,10 +452,24 @@ ngx_mcp_json_feed(ngx_mcp_filter_ctx_t *fc, u_char *p, size_t len,
     }
 
     if (eof) {
+        if (fc->list.foreign) {
+            fc->list.error = "about a task of others";
+            return NGX_DECLINED;
+        }
+
         ngx_mcp_filter_outcome(fc);
     }
 
     return NGX_OK;
+}
+
+
+const char *
+ngx_mcp_filter_reason(ngx_mcp_filter_ctx_t *fc)
+{
+    return fc->bad_task ? "upstream_task"
+           : fc->list.bad_url ? "elicitation_url"
+           : "upstream_invalid";
 }
 
 
@@ -494,6 +509,10 @@ ngx_mcp_filter_outcome(ngx_mcp_filter_ctx_t *fc)
     f = &fc->list;
     ctx = fc->main;
 
+    if (f->icons_removed) {
+        ngx_mcp_outcome(ctx, NULL, "icon_removed");
+    }
+
     ctx->removed += f->removed + f->shadowed;
     ctx->has_list |= f->has_list;
 
@@ -513,8 +532,27 @@ ngx_mcp_filter_visible(void *data, mcp_list_e list, const mcp_str_t *name)
 {
     ngx_mcp_filter_ctx_t *fc = data;
 
+    if (list == MCP_LIST_TASKS) {
+        return ngx_mcp_task_owned(fc->main, name);
+    }
+
     return mcp_policy_visible(fc->main->server->policy,
                               &fc->main->principal->roles, list, name);
+}
+
+
+int
+ngx_mcp_filter_task(void *data, const mcp_str_t *id, const mcp_str_t *ttl)
+{
+    ngx_mcp_filter_ctx_t *fc = data;
+
+    if (ngx_mcp_task_made(fc->main, id, ttl) == NGX_OK) {
+        return MCP_OK;
+    }
+
+    fc->bad_task = 1;
+
+    return MCP_ERROR;
 }
 
 

@@ -194,9 +194,13 @@ ngx_mcp_sse_event(ngx_mcp_filter_ctx_t *fc, const u_char *p,
         }
     }
 
-    if (rc == MCP_OK) {
+    if (rc == MCP_OK && !fc->list.foreign) {
         ngx_mcp_filter_outcome(fc);
         return NGX_OK;
+    }
+
+    if (rc == MCP_OK) {
+        fc->list.error = "about a task of others";
     }
 
     if (fc->out) {
@@ -216,9 +220,19 @@ ngx_mcp_sse_drop(ngx_mcp_filter_ctx_t *fc)
                   fc->list.error ? fc->list.error : "not readable");
 
     fc->list.error = NULL;
-    ngx_mcp_outcome(fc->main, NULL, "event_dropped");
 
-    return NGX_OK;
+    if (!fc->bad_task && !fc->list.bad_url) {
+        ngx_mcp_outcome(fc->main, NULL, "event_dropped");
+        return NGX_OK;
+    }
+
+    ngx_mcp_outcome(fc->main, "error", ngx_mcp_filter_reason(fc));
+    fc->bad_task = 0;
+
+    /* whoever waits for this answer gets one; it is nobody's question else */
+
+    return fc->main->message && fc->main->message->id.len
+           ? ngx_mcp_sse_error(fc) : NGX_OK;
 }
 
 

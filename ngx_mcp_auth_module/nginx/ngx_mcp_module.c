@@ -308,6 +308,8 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
                                   ? mmcf->audit_key
                                   : ngx_mcp_zone_secret(mmcf->zone));
 
+    mcp_digest_key(&mmcf->zone_digest, ngx_mcp_zone_secret(mmcf->zone));
+
     mmcf->cache = ngx_mcp_cache_create(mmcf->zone, 4096, mmcf->fingerprint,
                                        cycle->log);
     if (mmcf->cache == NULL) {

@@ -157,6 +157,7 @@ typedef struct {
     ngx_int_t                audit_key_set;     /* mcp_audit_key */
     u_char                   audit_key[MCP_DIGEST_KEY];
     mcp_digest_key_t         digest;            /* set in init_process */
+    mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */

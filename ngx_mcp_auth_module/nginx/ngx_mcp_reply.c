@@ -191,8 +191,9 @@ ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (m->method_class == MCP_METHOD_LISTEN
-        && m->target_kind != MCP_TARGET_RESOURCE)
+    if (m->method_class == MCP_METHOD_OWNER
+        || (m->method_class == MCP_METHOD_LISTEN
+            && m->target_kind != MCP_TARGET_RESOURCE))
     {
         code = -32602;
         mcp_reply_error(&b, &m->id, code, &task, NULL);

@@ -654,7 +654,7 @@ static const struct {
     { REQ("tools/lis\xc5\xa7", ""), R, U, MCP_TARGET_METHOD,
       "tools/lis\xc5\xa7" },
     { REQ("tasks/get", "\"taskId\":\"1\""), R, MCP_METHOD_OWNER,
-      MCP_TARGET_METHOD, "tasks/get" },
+      MCP_TARGET_METHOD, "1" },
     { REQ("tasks/list", ""), R, MCP_METHOD_OWNER, MCP_TARGET_METHOD,
       "tasks/list" },
     { REQ("skills/list", ""), R, U, MCP_TARGET_METHOD, "skills/list" },

@@ -1,0 +1,25 @@
+/*
+ * What of an upstream's words may be shown to people.
+ */
+
+#ifndef MCP_UNTRUSTED_H
+#define MCP_UNTRUSTED_H
+
+
+#include "mcp_core.h"
+
+
+/* 1: an https URL with a host, without user information, spaces or controls.
+ * What a person is asked to open. */
+int mcp_url_https(const mcp_str_t *url);
+
+/* 1: the same, or data:image/.  What a client may load without asking. */
+int mcp_icon_src(const mcp_str_t *src);
+
+/* 1: nothing in it that is not seen or changes how the rest is seen: controls
+ * (C0, DEL, C1), line and paragraph separators, zero-width characters,
+ * directional marks, embeddings, overrides and isolates, tags. */
+int mcp_name_plain(const mcp_str_t *name);
+
+
+#endif /* MCP_UNTRUSTED_H */
