@@ -43,6 +43,11 @@ for my $id ((map { "M$_" } 1 .. 42), map { "N$_" } 1 .. 23) {
 
 is(scalar keys %row, 42 + 23, 'no other rows');
 
+for my $page (glob "$top/docs/internals/*.md") {
+    ok(-f "$top/$_", "$_ is there, as $page says")
+        for slurp($page) =~ /`(t\/[\w\/.-]+\.(?:t|c|mjs|pm))`/g;
+}
+
 
 # N18: the zone's own mutex, by two functions and no others, and what is done
 # while it is held is short and known: no heap, no log, no system call, no hash

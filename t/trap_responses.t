@@ -157,7 +157,7 @@ http {
 END
 
     is($ok, 0, 'nginx -t refuses proxy_cache');
-    like($said, qr/a cache in front of .* in .*check\.conf:\d+/, 'and says where');
+    like($said, qr/a cache would mix callers in .* in .*check\.conf:\d+/, 'and says where');
 };
 
 trap M26 => 'lists stay lists', sub {

@@ -26,6 +26,11 @@ static ngx_int_t ngx_mcp_finish_replies(ngx_conf_t *cf,
     ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_locations(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
+static void ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
+    const char *why);
+static const char *ngx_mcp_finish_upstream(ngx_module_t *module, void *conf);
+static void *ngx_mcp_finish_member(ngx_module_t *module,
+    const char *directive, void *conf);
 static void ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf);
 
 
@@ -438,30 +443,28 @@ ngx_mcp_finish_replies(ngx_conf_t *cf, ngx_mcp_server_t *sv)
 }
 
 
-/*
- * A cache in front of an MCP server would answer one caller with what another
- * was shown.  Each of these modules' configuration begins with the upstream's.
- */
+/* What other modules are told to do in our locations. */
 static ngx_int_t
 ngx_mcp_finish_locations(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 {
-#if (NGX_HTTP_CACHE)
-    void                     **loc, ***locs;
-    ngx_uint_t                 i, j, m;
-    ngx_mcp_loc_conf_t        *mlcf;
-    ngx_http_upstream_conf_t  *u;
+    void         **loc, ***locs;
+    ngx_uint_t     i, j, m;
+    ngx_module_t  *module;
+    const char    *why;
 
     static const char  *modules[] = {
         "ngx_http_proxy_module", "ngx_http_fastcgi_module",
-        "ngx_http_uwsgi_module", "ngx_http_scgi_module"
+        "ngx_http_uwsgi_module", "ngx_http_scgi_module",
+        "ngx_http_grpc_module"
     };
 
     locs = mmcf->locations.elts;
 
     for (m = 0; cf->cycle->modules[m]; m++) {
+        module = cf->cycle->modules[m];
 
         for (j = 0; j < sizeof(modules) / sizeof(modules[0]); j++) {
-            if (ngx_strcmp(cf->cycle->modules[m]->name, modules[j]) == 0) {
+            if (ngx_strcmp(module->name, modules[j]) == 0) {
                 break;
             }
         }
@@ -472,24 +475,102 @@ ngx_mcp_finish_locations(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 
         for (i = 0; i < mmcf->locations.nelts; i++) {
             loc = locs[i];
-            u = loc[cf->cycle->modules[m]->ctx_index];
 
-            if (u == NULL || u->cache != 1) {
+            why = ngx_mcp_finish_upstream(module, loc[module->ctx_index]);
+
+            if (why == NULL) {
                 continue;
             }
 
-            mlcf = loc[ngx_http_mcp_auth_module.ctx_index];
-
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "a cache in front of mcp_auth \"%V\" would mix "
-                          "callers in %V:%ui", &mlcf->auth->name,
-                          &mlcf->auth->file, mlcf->auth->line);
+            ngx_mcp_finish_refuse(cf, loc[ngx_http_mcp_auth_module.ctx_index],
+                                  why);
             return NGX_ERROR;
         }
     }
-#endif
 
     return NGX_OK;
+}
+
+
+static void
+ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
+    const char *why)
+{
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "%s in a location of mcp_auth \"%V\" in %V:%ui", why,
+                  &mlcf->auth->name, &mlcf->auth->file, mlcf->auth->line);
+}
+
+
+/*
+ * What would make of an authorised request another one, or mix callers; NULL:
+ * nothing.  Such a module's configuration begins with that of its upstream.
+ */
+static const char *
+ngx_mcp_finish_upstream(ngx_module_t *module, void *conf)
+{
+    ngx_str_t                 *body;
+    ngx_http_upstream_conf_t  *u;
+    ngx_http_complex_value_t  **method;
+
+    u = conf;
+
+    if (u == NULL) {
+        return NULL;
+    }
+
+#if (NGX_HTTP_CACHE)
+
+    if (u->cache == 1) {
+        return "a cache would mix callers";
+    }
+
+#endif
+
+    if (ngx_strcmp(module->name, "ngx_http_grpc_module") == 0) {
+        return NULL;
+    }
+
+    if (u->pass_request_body == 0) {
+        return "\"pass_request_body off\" forwards another request than the "
+               "one that was authorised";
+    }
+
+    if (u->pass_request_headers == 0) {
+        return "\"pass_request_headers off\" keeps back the credential";
+    }
+
+    body = ngx_mcp_finish_member(module, "proxy_set_body", conf);
+
+    if (body && body->data) {
+        return "\"proxy_set_body\" forwards another request than the one that "
+               "was authorised";
+    }
+
+    method = ngx_mcp_finish_member(module, "proxy_method", conf);
+
+    if (method && *method && *method != NGX_CONF_UNSET_PTR) {
+        return "\"proxy_method\" forwards another request than the one that "
+               "was authorised";
+    }
+
+    return NULL;
+}
+
+
+/* Where a module keeps the value of its directive; NULL when it has none. */
+static void *
+ngx_mcp_finish_member(ngx_module_t *module, const char *directive, void *conf)
+{
+    ngx_command_t  *cmd;
+
+    for (cmd = module->commands; cmd && cmd->name.len; cmd++) {
+        if (ngx_strcmp(cmd->name.data, directive) == 0) {
+            return (u_char *) conf + cmd->offset;
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -484,6 +484,16 @@ ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv)
                                   "quotes or backslashes", &sv->resource);
     }
 
+    if (ngx_strlchr(sv->resource.data, sv->resource.data + sv->resource.len,
+                    '%'))
+    {
+        /* nginx compares paths decoded, clients as they are written */
+
+        return ngx_mcp_conf_error(cf, "resource \"%V\" must not have %%XX: "
+                                  "its metadata would never be found",
+                                  &sv->resource);
+    }
+
     last = sv->resource.data + sv->resource.len;
     scheme = url.tls ? sizeof("https://") - 1 : sizeof("http://") - 1;
 
