@@ -1,0 +1,85 @@
+/*
+ * Redis on nginx's event loop.  nginx owns sockets, TLS and timers; hiredis
+ * formats commands and parses replies, and does nothing else.
+ *
+ * Each worker has one client for its mcp_redis, with two connections: one for
+ * commands, pipelined, and one that is subscribed.  Replies belong to commands
+ * by their order alone; therefore a command whose caller has gone stays in the
+ * queue, and a command that is not answered in time ends the connection: no
+ * reply can come to another's question.
+ *
+ * Nothing is sent twice: when a connection ends, its commands fail, and whether
+ * Redis did what they said is not known.  While Redis is down commands fail at
+ * once.
+ */
+
+#ifndef NGX_MCP_REDIS_H
+#define NGX_MCP_REDIS_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <hiredis/hiredis.h>
+
+
+typedef struct ngx_mcp_redis_conf_s  ngx_mcp_redis_conf_t;  /* the block */
+typedef struct ngx_mcp_redis_s       ngx_mcp_redis_t;       /* the client */
+typedef struct ngx_mcp_redis_call_s  ngx_mcp_redis_call_t;
+
+/* reply: valid during the call, may be an error (REDIS_REPLY_ERROR); NULL: none
+ * came, and nobody knows whether the command was carried out. */
+typedef void (*ngx_mcp_redis_pt)(void *data, redisReply *reply);
+
+
+typedef struct {
+    /* subscribed; what was published from now on will come: time to load */
+    void       (*up)(void *data);
+    void       (*message)(void *data, ngx_str_t *payload);
+    /* all that was published before `when` (ngx_current_msec) has come */
+    void       (*alive)(void *data, ngx_msec_t when);
+    void       (*down)(void *data);
+    void        *data;
+} ngx_mcp_redis_subscriber_t;
+
+
+/* mcp_redis { ... } */
+char *ngx_mcp_redis_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_mcp_redis_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* When http {} is complete: TLS, addresses. */
+ngx_int_t ngx_mcp_redis_conf_finish(ngx_conf_t *cf,
+    ngx_mcp_redis_conf_t *rcf);
+
+/* Per worker; connects by itself, soon, and again after each loss, with
+ * back-off (100 ms doubling to 5 s, with jitter).  NULL: no memory. */
+ngx_mcp_redis_t *ngx_mcp_redis_create(ngx_mcp_redis_conf_t *rcf,
+    ngx_cycle_t *cycle);
+
+/* Every command fails, both connections are closed. */
+void ngx_mcp_redis_destroy(ngx_mcp_redis_t *redis);
+
+/* One channel, one subscriber; before the event loop runs. */
+void ngx_mcp_redis_subscribe(ngx_mcp_redis_t *redis, ngx_str_t *channel,
+    ngx_mcp_redis_subscriber_t *subscriber);
+
+/*
+ * Sends a command, argv is copied.  NGX_AGAIN: done will be called exactly
+ * once, never before this returns; *call (call may be NULL) can be cancelled
+ * until then.  NGX_ERROR: it will not be called: Redis is down, too much is
+ * waiting, or no memory.
+ */
+ngx_int_t ngx_mcp_redis_send(ngx_mcp_redis_t *redis, ngx_uint_t argc,
+    ngx_str_t *argv, ngx_mcp_redis_pt done, void *data,
+    ngx_mcp_redis_call_t **call);
+
+/* done will not be called; the command is carried out or not. */
+void ngx_mcp_redis_cancel(ngx_mcp_redis_call_t *call);
+
+/* prefix + name, in pool: a key. */
+ngx_int_t ngx_mcp_redis_key(ngx_mcp_redis_conf_t *rcf, ngx_pool_t *pool,
+    const char *name, ngx_str_t *suffix, ngx_str_t *key);
+
+
+#endif /* NGX_MCP_REDIS_H */
