@@ -14,6 +14,7 @@
 
 #include "mcp_audit.h"
 #include "mcp_redact.h"
+#include "mcp_time.h"
 
 
 /* Bytes taken of a string. */
@@ -44,7 +45,6 @@
 
 
 static void mcp_audit_ts(mcp_buf_t *b, int64_t sec, unsigned usec);
-static void mcp_audit_two(unsigned char *p, unsigned n);
 static void mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a);
@@ -184,60 +184,31 @@ mcp_trace_id(const mcp_str_t *traceparent)
 }
 
 
-/*
- * RFC 3339, UTC.  Days to a date after H. Hinnant's civil_from_days: the year
- * is taken to begin on the first of March, so that the leap day is its last.
- */
+/* RFC 3339, UTC. */
 
 static void
 mcp_audit_ts(mcp_buf_t *b, int64_t sec, unsigned usec)
 {
-    unsigned       days, s, era, doe, yoe, doy, mp, year, month, day;
-    unsigned char  t[27];
+    unsigned       i;
+    mcp_buf_t      ts;
+    unsigned char  t[MCP_TIME_LEN + 7];
 
-    if (sec < 0) {
-        sec = 0;
+    mcp_buf_init(&ts, t, MCP_TIME_LEN);
+    mcp_time_write(&ts, sec);
 
-    } else if (sec > 253402300799) {    /* the last second of 9999 */
-        sec = 253402300799;
-    }
+    /* the fraction takes the place of the "Z" */
 
     usec = (usec > 999999) ? 999999 : usec;
+    t[MCP_TIME_LEN - 1] = '.';
 
-    days = (unsigned) (sec / 86400) + 719468;
-    s = (unsigned) (sec % 86400);
+    for (i = 0; i < 6; i++) {
+        t[MCP_TIME_LEN + 5 - i] = (unsigned char) ('0' + usec % 10);
+        usec /= 10;
+    }
 
-    era = days / 146097;
-    doe = days % 146097;
-    yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    mp = (5 * doy + 2) / 153;
-    day = doy - (153 * mp + 2) / 5 + 1;
-    month = (mp < 10) ? mp + 3 : mp - 9;
-    year = yoe + era * 400 + (month <= 2);
+    t[MCP_TIME_LEN + 6] = 'Z';
 
-    memcpy(t, "0000-00-00T00:00:00.000000Z", 27);
-
-    mcp_audit_two(t, year / 100);
-    mcp_audit_two(t + 2, year % 100);
-    mcp_audit_two(t + 5, month);
-    mcp_audit_two(t + 8, day);
-    mcp_audit_two(t + 11, s / 3600);
-    mcp_audit_two(t + 14, s / 60 % 60);
-    mcp_audit_two(t + 17, s % 60);
-    mcp_audit_two(t + 20, usec / 10000);
-    mcp_audit_two(t + 22, usec / 100 % 100);
-    mcp_audit_two(t + 24, usec % 100);
-
-    mcp_buf_put(b, t, 27);
-}
-
-
-static void
-mcp_audit_two(unsigned char *p, unsigned n)
-{
-    p[0] = (unsigned char) ('0' + n / 10);
-    p[1] = (unsigned char) ('0' + n % 10);
+    mcp_buf_put(b, t, sizeof(t));
 }
 
 

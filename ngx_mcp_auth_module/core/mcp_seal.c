@@ -13,7 +13,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/kdf.h>
 
 
 #define MCP_SEAL_VERSION  1
@@ -22,8 +21,6 @@
 #define MCP_SEAL_TAG      16
 
 
-static int mcp_seal_derive(const mcp_str_t *master, const char *purpose,
-    const char *what, unsigned char *out, size_t len);
 static void mcp_seal_nonce(const mcp_seal_key_t *k, const mcp_str_t *parts,
     unsigned nparts, const mcp_str_t *value, unsigned char *nonce);
 static void mcp_seal_length(uint64_t n, unsigned char *out);
@@ -48,13 +45,12 @@ mcp_seal_add(mcp_seal_ring_t *ring, const mcp_str_t *master,
 
     k = &ring->keys[ring->nkeys];
 
-    if (mcp_seal_derive(master, purpose, "id", k->id, sizeof(k->id)) != MCP_OK
-        || mcp_seal_derive(master, purpose, "encrypt", k->encrypt,
-                           sizeof(k->encrypt)) != MCP_OK
-        || mcp_seal_derive(master, purpose, "nonce", nonce, sizeof(nonce))
+    if (mcp_derive(master, purpose, "id", k->id, sizeof(k->id)) != MCP_OK
+        || mcp_derive(master, purpose, "encrypt", k->encrypt,
+                      sizeof(k->encrypt)) != MCP_OK
+        || mcp_derive(master, purpose, "nonce", nonce, sizeof(nonce))
            != MCP_OK)
     {
-        ERR_clear_error();
         return MCP_ERROR;
     }
 
@@ -69,36 +65,6 @@ mcp_seal_add(mcp_seal_ring_t *ring, const mcp_str_t *master,
     ring->nkeys++;
 
     return MCP_OK;
-}
-
-
-static int
-mcp_seal_derive(const mcp_str_t *master, const char *purpose, const char *what,
-    unsigned char *out, size_t len)
-{
-    int            rc;
-    EVP_PKEY_CTX  *ctx;
-
-    ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-    if (ctx == NULL) {
-        return MCP_ERROR;
-    }
-
-    /* the NUL between them keeps purposes apart */
-
-    rc = EVP_PKEY_derive_init(ctx) > 0
-         && EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) > 0
-         && EVP_PKEY_CTX_set1_hkdf_key(ctx, master->data, (int) master->len)
-            > 0
-         && EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) purpose,
-                                        (int) strlen(purpose) + 1) > 0
-         && EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) what,
-                                        (int) strlen(what)) > 0
-         && EVP_PKEY_derive(ctx, out, &len) > 0;
-
-    EVP_PKEY_CTX_free(ctx);
-
-    return rc ? MCP_OK : MCP_ERROR;
 }
 
 
