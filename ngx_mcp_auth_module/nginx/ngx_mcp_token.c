@@ -183,7 +183,7 @@ ngx_mcp_token_conf_file(ngx_conf_t *cf, ngx_mcp_tokens_t *tk)
 
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, tk->err,
-                           "mcp_token_file \"%V\" %s", &tk->path, tk->error);
+                           "mcp_token_file \"%V\": %s", &tk->path, tk->error);
     }
 
     return NGX_CONF_ERROR;
@@ -338,6 +338,13 @@ ngx_mcp_token_read(ngx_mcp_tokens_t *tk, ngx_log_t *log)
         tk->error = error;
         tk->line = line;
         tk->err = 0;
+
+        if (line == 0) {
+
+            /* no memory, perhaps: the next look tries again */
+
+            ngx_memzero(&tk->seen, sizeof(ngx_mcp_watch_t));
+        }
 
         return NGX_ERROR;
     }
@@ -507,7 +514,7 @@ ngx_mcp_token_complain(ngx_mcp_tokens_t *tk, ngx_log_t *log)
 
     } else {
         ngx_log_error(NGX_LOG_ERR, log, tk->err,
-                      "mcp_token_file \"%V\" %s; the tokens that were there "
+                      "mcp_token_file \"%V\": %s; the tokens that were there "
                       "before stay in force", &tk->path, tk->error);
     }
 }
