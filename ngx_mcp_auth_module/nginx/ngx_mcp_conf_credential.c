@@ -12,8 +12,6 @@
 
 
 static char *ngx_mcp_secret(ngx_conf_t *cf, ngx_str_t *text, ngx_str_t *out);
-static ngx_int_t ngx_mcp_conf_secret(ngx_conf_t *cf, ngx_str_t *ref,
-    ngx_str_t *out);
 
 
 char *
@@ -220,7 +218,8 @@ ngx_mcp_secret(ngx_conf_t *cf, ngx_str_t *text, ngx_str_t *out)
 }
 
 
-static ngx_int_t
+/* "env:NAME" or "file:PATH" -> what is there, without one line end. */
+ngx_int_t
 ngx_mcp_conf_secret(ngx_conf_t *cf, ngx_str_t *ref, ngx_str_t *out)
 {
     char       *env;
