@@ -237,9 +237,9 @@ my @cases = (
     # own tokens
     [ 'tokens', 'tokens "yes" is neither on nor off', server => 'tokens yes;' ],
     [ 'tokens twice', 'duplicate', server => 'tokens off; tokens on;' ],
-    [ 'no store', 'has "tokens on" without "mcp_token_file"',
+    [ 'no store', 'has "tokens on" without "mcp_token_file" or "mcp_redis"',
       own(0, 'pepper-a') ],
-    [ 'neither', 'has "tokens on" without "mcp_token_file"', own(0, 0) ],
+    [ 'neither', 'has "tokens on" without "mcp_token_file" or "mcp_redis"', own(0, 0) ],
     [ 'no key', 'has "tokens on" without "mcp_token_key"', own('tokens', 0) ],
     [ 'no token file', 'nothing": cannot be opened', own('nothing', 0) ],
     [ 'a directory as token file', 'is not a regular file', own('.', 0) ],

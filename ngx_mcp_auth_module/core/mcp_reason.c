@@ -10,6 +10,7 @@
 static const char *const  mcp_reasons[] = {
     "other",
     "aborted_waiting_for_keys",
+    "aborted_waiting_for_token",
     "alg",
     "alg_key_mismatch",
     "alg_not_allowed",

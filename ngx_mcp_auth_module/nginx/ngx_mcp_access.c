@@ -498,6 +498,7 @@ ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
         ngx_mcp_keys_cancel(&ctx->waiter);
+        ngx_mcp_token_cancel(ctx);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -542,6 +543,8 @@ ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx)
         ngx_mcp_keys_cancel(&ctx->waiter);
         ctx->waiting = 0;
     }
+
+    ngx_mcp_token_cancel(ctx);
 
     if (ctx->jwt) {
         mcp_jwt_free(ctx->jwt);

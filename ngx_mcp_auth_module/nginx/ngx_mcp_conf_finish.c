@@ -592,8 +592,8 @@ ngx_mcp_finish_member(ngx_module_t *module, const char *directive, void *conf)
 
 /*
  * What a cached verification depends on: issuers with their keys' source, role
- * numbers, wanted claims, the keys of own tokens.  Lengths go in so that fields
- * cannot run together.
+ * numbers, wanted claims, keys and store of own tokens.  Lengths go in so that
+ * fields cannot run together.
  */
 static void
 ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
@@ -666,6 +666,12 @@ ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
 
     for (i = 0; ring && i < ring->n; i++) {
         ngx_mcp_fp(ring->peppers[i].id, sizeof(ring->peppers[i].id));
+    }
+
+    if (mmcf->redis) {
+        ngx_mcp_fp_str(&mmcf->redis->server);
+        ngx_mcp_fp_str(&mmcf->redis->prefix);
+        ngx_mcp_fp_num(mmcf->redis->database);
     }
 
     SHA256_Final(mmcf->fingerprint, &sha);

@@ -41,6 +41,7 @@
 
 typedef struct ngx_mcp_keys_worker_s  ngx_mcp_keys_worker_t;
 typedef struct ngx_mcp_tokens_s       ngx_mcp_tokens_t;
+typedef struct ngx_mcp_token_look_s   ngx_mcp_token_look_t;
 
 
 /* Lives in the waiting request's context; zeroed before first use. */
@@ -256,6 +257,7 @@ typedef struct {
     uint64_t                 generation;
     ngx_uint_t               key_tries;
     ngx_mcp_keys_waiter_t    waiter;
+    ngx_mcp_token_look_t    *token_look;    /* in Redis; NULL: not asked */
     ngx_mcp_cache_entry_t   *entry;
     mcp_principal_t         *principal;
     time_t                   expires;   /* its token, with the leeway */
