@@ -12,6 +12,7 @@
 
 #include "ngx_mcp_conf.h"
 #include "ngx_mcp_session.h"
+#include "ngx_mcp_token.h"
 
 
 #define NGX_MCP_ANY_BLOCK  (NGX_MCP_ISSUER_CONF|NGX_MCP_CREDENTIAL_CONF      \
@@ -76,6 +77,13 @@ ngx_command_t  ngx_mcp_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    ngx_mcp_line("mcp_token_file", NGX_HTTP_MAIN_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_token_conf),
+    ngx_mcp_line("mcp_token_key", NGX_HTTP_MAIN_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_token_conf),
+    ngx_mcp_line("mcp_token_failures", NGX_HTTP_MAIN_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_token_conf),
 
     ngx_mcp_limit("mcp_max_token", ngx_conf_set_size_slot, max_token),
     ngx_mcp_limit("mcp_max_body", ngx_conf_set_size_slot, max_body),
@@ -145,6 +153,8 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_server_line),
     ngx_mcp_line("issuer", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
+    ngx_mcp_line("tokens", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_server_tokens),
     ngx_mcp_line("scope", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
     ngx_mcp_line("credential", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,

@@ -634,6 +634,10 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
             a->reason = "aborted_waiting_for_keys";
             break;
 
+        case NGX_MCP_RECORD:
+            a->reason = "aborted_waiting_for_token";
+            break;
+
         case NGX_MCP_BODY:
             a->reason = "incomplete_body";
             break;

@@ -40,6 +40,8 @@
 
 
 typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
+typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
+typedef struct ngx_mcp_token_look_s    ngx_mcp_token_look_t;
 typedef struct ngx_mcp_token_redis_s   ngx_mcp_token_redis_t;
 typedef struct ngx_mcp_revoke_redis_s  ngx_mcp_revoke_redis_t;
 
@@ -118,6 +120,8 @@ typedef struct {
     ngx_mcp_issuer_t       **issuers;
     ngx_uint_t               nissuers;
     u_char                   fingerprint[NGX_MCP_DIGEST];  /* of issuers */
+    ngx_uint_t               tokens;            /* 1: own ones too */
+    ngx_uint_t               tokens_set;        /* was said */
     ngx_array_t              origins;           /* ngx_str_t */
     ngx_array_t              strip;             /* ngx_str_t: globs */
     ngx_str_t                credential_name;
@@ -163,6 +167,7 @@ typedef struct {
     mcp_digest_key_t         digest;            /* set in init_process */
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
+    ngx_mcp_tokens_t        *tokens;            /* NULL: no mcp_token_* */
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
     ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
@@ -220,7 +225,8 @@ typedef struct {
 typedef enum {
     NGX_MCP_START = 0,
     NGX_MCP_TOKEN,                  /* cache, parse */
-    NGX_MCP_KEYS,                   /* may wait for a key set */
+    NGX_MCP_RECORD,                 /* an own token: may wait for its record */
+    NGX_MCP_KEYS,                   /* a JWT: may wait for a key set */
     NGX_MCP_CALLER,                 /* verified: issuer, audience, expiry */
     NGX_MCP_BODY,                   /* may wait for the client */
     NGX_MCP_DECIDE,
@@ -253,6 +259,7 @@ typedef struct {
     uint64_t                 generation;
     ngx_uint_t               key_tries;
     ngx_mcp_keys_waiter_t    waiter;
+    ngx_mcp_token_look_t    *token_look;    /* in Redis; NULL: not asked */
     ngx_mcp_cache_entry_t   *entry;
     mcp_principal_t         *principal;
     time_t                   expires;   /* its token, with the leeway */
@@ -336,6 +343,8 @@ void ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_str_t *token);
 void ngx_mcp_token_key(ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv,
     ngx_str_t *token, u_char *key);
+ngx_uint_t ngx_mcp_caller_known(ngx_mcp_server_t *sv,
+    const mcp_principal_t *p, ngx_mcp_issuer_t **issuer);
 
 /* ngx_mcp_swap.c */
 ngx_int_t ngx_mcp_swap_handler(ngx_http_request_t *r);

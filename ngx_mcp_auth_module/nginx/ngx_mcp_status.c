@@ -9,11 +9,12 @@
 
 #include "ngx_mcp_module.h"
 #include "ngx_mcp_stream.h"
+#include "ngx_mcp_token.h"
 #include "ngx_mcp_compat.h"
 
 
 #define NGX_MCP_STATUS_LINE    160
-#define NGX_MCP_STATUS_FIXED   4096
+#define NGX_MCP_STATUS_FIXED   8192
 #define NGX_MCP_STATUS_NAMES   (2 * 64)
 
 
@@ -31,6 +32,7 @@ static void ngx_mcp_status_requests(ngx_mcp_status_t *st);
 static void ngx_mcp_status_histogram(ngx_mcp_status_t *st,
     ngx_mcp_stats_t *stats);
 static void ngx_mcp_status_keys(ngx_mcp_status_t *st);
+static void ngx_mcp_status_tokens(ngx_mcp_status_t *st);
 static void ngx_mcp_status_rest(ngx_mcp_status_t *st);
 static void ngx_mcp_status_head(ngx_mcp_status_t *st, const char *name,
     const char *type, const char *help);
@@ -99,6 +101,7 @@ ngx_mcp_status_handler(ngx_http_request_t *r)
 
     ngx_mcp_status_requests(&st);
     ngx_mcp_status_keys(&st);
+    ngx_mcp_status_tokens(&st);
     ngx_mcp_status_rest(&st);
 
     return ngx_mcp_status_send(r, start, st.pos);
@@ -235,6 +238,47 @@ ngx_mcp_status_keys(ngx_mcp_status_t *st)
                                  : (int64_t) (ngx_time() - state.fetched));
         }
     }
+}
+
+
+static void
+ngx_mcp_status_tokens(ngx_mcp_status_t *st)
+{
+    ngx_mcp_counters_t  *c;
+
+    if (st->mmcf->tokens == NULL) {
+        return;
+    }
+
+    c = ngx_mcp_zone_counters(st->mmcf->zone);
+
+    ngx_mcp_status_head(st, "own_tokens_total", "counter",
+                        "Own tokens that were looked up, not being in a "
+                        "cache.");
+    ngx_mcp_status_put(st,
+        "mcp_auth_own_tokens_total{result=\"accepted\"} %uA\n"
+        "mcp_auth_own_tokens_total{result=\"refused\"} %uA\n"
+        "mcp_auth_own_tokens_total{result=\"limited\"} %uA\n",
+        c->tokens_accepted, c->tokens_refused, c->tokens_limited);
+
+    if (!ngx_mcp_token_has_file(st->mmcf)) {
+        return;
+    }
+
+    ngx_mcp_status_head(st, "token_records", "gauge",
+                        "Records of mcp_token_file that are in force.");
+    ngx_mcp_status_put(st, "mcp_auth_token_records %uA\n", c->token_records);
+
+    ngx_mcp_status_head(st, "token_file_age_seconds", "gauge",
+                        "Since what is in force of mcp_token_file was "
+                        "written.");
+    ngx_mcp_status_put(st, "mcp_auth_token_file_age_seconds %T\n",
+                       ngx_max(ngx_time() - (time_t) c->token_file_time, 0));
+
+    ngx_mcp_status_head(st, "token_file_failed", "gauge",
+                        "1 while mcp_token_file has what cannot be used.");
+    ngx_mcp_status_put(st, "mcp_auth_token_file_failed %uA\n",
+                       c->token_file_failed);
 }
 
 
