@@ -385,6 +385,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
     ngx_mcp_keys_exit_worker(mmcf);
     ngx_mcp_log_exit_worker(mmcf);
     ngx_mcp_stream_exit_worker(mmcf);
+    ngx_mcp_session_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
 }
