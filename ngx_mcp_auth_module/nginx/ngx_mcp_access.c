@@ -561,6 +561,16 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
                                    "Body on GET or DELETE", "unwanted_body");
     }
 
+    if (ctx->mirror.method.data || ctx->mirror.name.data) {
+
+        /* of a message that is not there */
+
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32020,
+                                   "Header mismatch: no message",
+                                   ctx->mirror.method.data ? "method_mismatch"
+                                                           : "name_mismatch");
+    }
+
     ctx->state = NGX_MCP_DECIDE;
 
     return NGX_OK;
