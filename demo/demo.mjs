@@ -8,6 +8,7 @@
  * when TOUR_ONLY is set.
  */
 
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -89,6 +90,7 @@ onSignal(() => end(0));
 try {
     const demo = await start();
     await tour(demo);
+    assert.deepEqual(parts.nginx.complaints(), []);
 
     if (process.env.TOUR_ONLY) {
         await end(0);
