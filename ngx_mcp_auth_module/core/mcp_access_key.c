@@ -12,6 +12,7 @@
  */
 
 #include "mcp_access_key.h"
+#include "mcp_gcm.h"
 #include "mcp_line.h"
 
 #include <stdlib.h>

@@ -45,6 +45,10 @@
 
 
 static void mcp_audit_ts(mcp_buf_t *b, int64_t sec, unsigned usec);
+static void mcp_audit_names(mcp_buf_t *b, const char *key, size_t len,
+    const mcp_str_t *names, unsigned n);
+static void mcp_audit_moment(mcp_buf_t *b, const char *key, size_t len,
+    int64_t sec);
 static void mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a);
@@ -82,6 +86,10 @@ static void mcp_audit_close(mcp_buf_t *b, unsigned char *start, size_t len);
     mcp_audit_safe_member(b, ",\"" key "\":", sizeof(key) + 3, s, max)
 #define mcp_audit_put_text(b, key, s)                                         \
     mcp_audit_text(b, ",\"" key "\":", sizeof(key) + 3, s)
+#define mcp_audit_put_names(b, key, names, n)                                 \
+    mcp_audit_names(b, ",\"" key "\":", sizeof(key) + 3, names, n)
+#define mcp_audit_put_moment(b, key, sec)                                     \
+    mcp_audit_moment(b, ",\"" key "\":", sizeof(key) + 3, sec)
 #define mcp_audit_open(b, key)                                                \
     mcp_buf_lit(b, ",\"" key "\":")
 #define mcp_audit_end(b, key, start)                                          \
@@ -124,6 +132,49 @@ mcp_audit_line(const mcp_audit_t *a, unsigned char *out)
     mcp_audit_put(&b, "client_ip", &a->client_ip, MCP_AUDIT_NAME);
     mcp_audit_put(&b, "request_id", &a->request_id, MCP_AUDIT_NAME);
     mcp_audit_put(&b, "trace_id", &a->trace_id, 32);
+
+    b.end += 2;
+    mcp_buf_lit(&b, "}\n");
+
+    return (size_t) (b.pos - out);
+}
+
+
+/*
+ * All strings and both lists at their longest take 6.5k: nothing is dropped but
+ * from the lists.
+ */
+
+size_t
+mcp_audit_operator_line(const mcp_audit_operator_t *a, unsigned char *out)
+{
+    mcp_buf_t  b;
+
+    mcp_buf_init(&b, out, MCP_AUDIT_MAX - 2);
+
+    mcp_buf_lit(&b, "{\"ts\":\"");
+    mcp_audit_ts(&b, a->sec, a->usec);
+    mcp_buf_lit(&b, "\"");
+    mcp_audit_put(&b, "node", &a->node, MCP_AUDIT_NAME);
+    mcp_audit_put_text(&b, "ev", a->ev);
+    mcp_audit_put_text(&b, "method", a->method);
+    mcp_audit_put_text(&b, "decision", a->decision);
+    mcp_audit_put_text(&b, "reason", a->reason);
+    mcp_audit_put(&b, "user", &a->user, MCP_AUDIT_WHO);
+    mcp_audit_put(&b, "client", &a->client, MCP_AUDIT_WHO);
+    mcp_audit_put_text(&b, "kind", a->kind);
+    mcp_audit_put_text(&b, "auth", a->auth);
+    mcp_audit_put(&b, "issuer", &a->issuer, MCP_AUDIT_WHO);
+    mcp_audit_put(&b, "token_id", &a->token_id, MCP_AUDIT_WHO);
+    mcp_audit_put_names(&b, "roles", a->roles, a->nroles);
+    mcp_audit_put_names(&b, "servers", a->servers, a->nservers);
+    mcp_audit_put_moment(&b, "expires", a->expires);
+    mcp_audit_put(&b, "replaces", &a->replaces, MCP_AUDIT_NAME);
+    mcp_audit_put_moment(&b, "at", a->at);
+    mcp_audit_put_moment(&b, "until", a->until);
+    mcp_audit_put_safe(&b, "note", &a->note, MCP_AUDIT_TARGET);
+    mcp_audit_put_text(&b, "store", a->store);
+    mcp_audit_put(&b, "by", &a->by, MCP_AUDIT_NAME);
 
     b.end += 2;
     mcp_buf_lit(&b, "}\n");
@@ -209,6 +260,49 @@ mcp_audit_ts(mcp_buf_t *b, int64_t sec, unsigned usec)
     t[MCP_TIME_LEN + 6] = 'Z';
 
     mcp_buf_put(b, t, sizeof(t));
+}
+
+
+/* As many as fit into MCP_AUDIT_ROLES; a last U+2026 stands for the rest. */
+
+static void
+mcp_audit_names(mcp_buf_t *b, const char *key, size_t len,
+    const mcp_str_t *names, unsigned n)
+{
+    unsigned        i;
+    unsigned char  *start;
+
+    if (n == 0) {
+        return;
+    }
+
+    mcp_buf_put(b, key, len);
+    start = b->pos;
+
+    for (i = 0; i < n; i++) {
+        mcp_buf_put(b, i ? "," : "[", 1);
+
+        if (b->pos - start > MCP_AUDIT_ROLES - 2 * MCP_AUDIT_NAME) {
+            mcp_buf_lit(b, "\"\xE2\x80\xA6\"");
+            break;
+        }
+
+        mcp_audit_json(b, &names[i], MCP_AUDIT_NAME);
+    }
+
+    mcp_buf_lit(b, "]");
+}
+
+
+static void
+mcp_audit_moment(mcp_buf_t *b, const char *key, size_t len, int64_t sec)
+{
+    if (sec) {
+        mcp_buf_put(b, key, len);
+        mcp_buf_lit(b, "\"");
+        mcp_time_write(b, sec);
+        mcp_buf_lit(b, "\"");
+    }
 }
 
 

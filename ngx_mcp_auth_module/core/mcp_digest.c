@@ -6,10 +6,6 @@
 
 #include "mcp_digest.h"
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/kdf.h>
-
 
 void
 mcp_digest_key(mcp_digest_key_t *k, const unsigned char *key)
@@ -78,40 +74,4 @@ mcp_digest_raw(mcp_digest_t *d, const mcp_digest_key_t *k, unsigned char *out)
     outer = k->outer;
     SHA256_Update(&outer, md, sizeof(md));
     SHA256_Final(out, &outer);
-}
-
-
-int
-mcp_derive(const mcp_str_t *secret, const char *purpose, const char *what,
-    unsigned char *out, size_t len)
-{
-    int            rc;
-    EVP_PKEY_CTX  *ctx;
-
-    ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-    if (ctx == NULL) {
-        ERR_clear_error();
-        return MCP_ERROR;
-    }
-
-    /* the NUL between them keeps purposes apart */
-
-    rc = EVP_PKEY_derive_init(ctx) > 0
-         && EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) > 0
-         && EVP_PKEY_CTX_set1_hkdf_key(ctx, secret->data, (int) secret->len)
-            > 0
-         && EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) purpose,
-                                        (int) strlen(purpose) + 1) > 0
-         && EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) what,
-                                        (int) strlen(what)) > 0
-         && EVP_PKEY_derive(ctx, out, &len) > 0;
-
-    EVP_PKEY_CTX_free(ctx);
-
-    if (!rc) {
-        ERR_clear_error();
-        return MCP_ERROR;
-    }
-
-    return MCP_OK;
 }

@@ -1,6 +1,5 @@
 /*
- * Keyed digests: HMAC-SHA256 (RFC 2104); for the audit cut to 128 bits.  And
- * the keys that are made from the secrets of the configuration.
+ * Keyed digests: HMAC-SHA256 (RFC 2104); for the audit cut to 128 bits.
  *
  * The key's two blocks are hashed once, when the key is set; a digest then
  * costs the message and two copies of a small struct.  No allocation, so that
@@ -46,14 +45,6 @@ void mcp_digest_final(mcp_digest_t *d, const mcp_digest_key_t *k,
 /* Writes all MCP_DIGEST_RAW bytes of it. */
 void mcp_digest_raw(mcp_digest_t *d, const mcp_digest_key_t *k,
     unsigned char *out);
-
-/*
- * len bytes of a key made from secret by HKDF-SHA256 (RFC 5869, no salt; info
- * is purpose, a NUL, what).  Both are fixed words: keys of two purposes have
- * nothing in common.  MCP_OK, or MCP_ERROR: OpenSSL failed.
- */
-int mcp_derive(const mcp_str_t *secret, const char *purpose,
-    const char *what, unsigned char *out, size_t len);
 
 
 #endif /* MCP_DIGEST_H */

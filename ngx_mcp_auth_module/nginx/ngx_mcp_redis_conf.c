@@ -231,7 +231,8 @@ ngx_mcp_redis_socket(ngx_conf_t *cf, ngx_mcp_redis_conf_t *rcf,
 static char *
 ngx_mcp_redis_password(ngx_conf_t *cf, ngx_str_t *text, ngx_str_t *out)
 {
-    ngx_str_t  ref;
+    u_char     *last;
+    ngx_str_t   ref;
 
     if (out->len) {
         return "is duplicate";
@@ -239,23 +240,27 @@ ngx_mcp_redis_password(ngx_conf_t *cf, ngx_str_t *text, ngx_str_t *out)
 
     ref = *text;
 
-    if (ref.len > 3 && ref.data[0] == '$' && ref.data[1] == '{'
-        && ref.data[ref.len - 1] == '}')
-    {
-        ref.data += 2;
-        ref.len -= 3;
+    if (ref.len > 5 && ngx_strncmp(ref.data, "file:", 5) == 0) {
+
+        ref.len = text->len + 3;
+        ref.data = ngx_pnalloc(cf->pool, ref.len);
+        if (ref.data == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_sprintf(ref.data, "${%V}", text);
     }
 
-    if ((ref.len <= 5 || ngx_strncmp(ref.data, "file:", 5) != 0)
-        && (ref.len == text->len || ref.len <= 4
-            || ngx_strncmp(ref.data, "env:", 4) != 0))
+    last = ref.data + ref.len;
+
+    if (ref.len < 3 || ref.data[0] != '$' || ref.data[1] != '{'
+        || ngx_strlchr(ref.data, last, '}') != last - 1)
     {
         return ngx_mcp_conf_error(cf, "\"password\" is file:PATH, "
                                   "\"${file:PATH}\" or \"${env:NAME}\"");
     }
 
-    return ngx_mcp_conf_secret(cf, &ref, out) == NGX_OK ? NGX_CONF_OK
-                                                        : NGX_CONF_ERROR;
+    return ngx_mcp_conf_secret(cf, &ref, out);
 }
 
 
