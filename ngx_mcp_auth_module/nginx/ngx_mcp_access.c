@@ -3,8 +3,9 @@
  *
  * One state machine, ngx_mcp_access_step(), over ctx->state; every state either
  * goes on to the next, answers the request itself (NGX_DONE), or waits.  There
- * are two waits: for the body, which nginx's body reader ends, and for keys,
- * which ngx_mcp_access_wake() ends.  Nothing else resumes the request.
+ * are two waits: for the body, which nginx's body reader ends, and for keys, a
+ * token's record or the table of revocations, which ngx_mcp_access_wake() ends.
+ * Nothing else resumes the request.
  *
  * The handler is entered again by the phase engine after each wait, by spurious
  * write events, and after internal redirects: an authorised request is not
@@ -17,6 +18,7 @@
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_reply.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_token.h"
 
 
@@ -24,6 +26,8 @@
 #define NGX_MCP_REFUSED_TIME   5
 /* a verified token at most this long, whatever its exp */
 #define NGX_MCP_VERIFIED_TIME  300
+/* s, for who comes while nobody knows who is revoked */
+#define NGX_MCP_UNKNOWN_TIME   2
 
 
 static ngx_int_t ngx_mcp_access_step(ngx_http_request_t *r,
@@ -47,7 +51,11 @@ static ngx_uint_t ngx_mcp_access_audience(ngx_mcp_server_t *sv,
     ngx_mcp_issuer_t *is, mcp_principal_t *p);
 static ngx_int_t ngx_mcp_access_caller(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_revoked(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_body(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_decide(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static void ngx_mcp_body_handler(ngx_http_request_t *r);
 
@@ -129,8 +137,9 @@ ngx_mcp_access_handler(ngx_http_request_t *r)
 
 
 /*
- * NGX_OK authorised; NGX_AGAIN waits for keys; NGX_DONE answered, or the body
- * reader has the request; an error or a status for the phase engine otherwise.
+ * NGX_OK authorised; NGX_AGAIN waits to be woken; NGX_DONE answered, or the
+ * body reader has the request; an error or a status for the phase engine
+ * otherwise.
  */
 static ngx_int_t
 ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
@@ -166,7 +175,7 @@ ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
             break;
 
         case NGX_MCP_DECIDE:
-            rc = ngx_mcp_decide(r, ctx);
+            rc = ngx_mcp_access_decide(r, ctx);
             break;
 
         case NGX_MCP_DONE:
@@ -617,6 +626,7 @@ ngx_mcp_access_audience(ngx_mcp_server_t *sv, ngx_mcp_issuer_t *is,
 static ngx_int_t
 ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
+    ngx_int_t          rc;
     mcp_principal_t   *p;
     ngx_mcp_issuer_t  *is;
     ngx_mcp_server_t  *sv;
@@ -634,7 +644,8 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     /* our own clock dates our own tokens */
 
-    ctx->expires = p->exp + (p->auth == MCP_AUTH_JWT ? is->jwt.leeway : 0);
+    ctx->leeway = (p->auth == MCP_AUTH_JWT) ? is->jwt.leeway : 0;
+    ctx->expires = p->exp + ctx->leeway;
 
     if (ngx_time() >= ctx->expires) {
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "expired");
@@ -644,6 +655,11 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return ngx_mcp_reply_unauthorized(r, ctx, 1,
                                           p->auth == MCP_AUTH_JWT
                                           ? "audience" : "token_server");
+    }
+
+    rc = ngx_mcp_access_revoked(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     if (r->method == NGX_HTTP_POST) {
@@ -663,6 +679,39 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ctx->state = NGX_MCP_DECIDE;
 
     return NGX_OK;
+}
+
+
+/* May wait for the table.  Nothing is asked again when nothing changed. */
+static ngx_int_t
+ngx_mcp_access_revoked(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    ctx->waiter.wake = ngx_mcp_access_wake;
+    ctx->waiter.data = ctx;
+
+    switch (ngx_mcp_revoke_caller(mmcf, ctx, &ctx->waiter)) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        ngx_mcp_revoke_refused(mmcf);
+
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "revoked");
+
+    case NGX_AGAIN:
+        ctx->unsure = 1;
+
+        return ngx_mcp_access_wait(r, ctx);
+
+    default:
+        return ngx_mcp_reply_unavailable(r, ctx, NGX_MCP_UNKNOWN_TIME,
+                                         "revocation_unknown");
+    }
 }
 
 
@@ -731,4 +780,16 @@ ngx_mcp_body_handler(ngx_http_request_t *r)
 
     r->write_event_handler = ngx_http_core_run_phases;
     ngx_http_core_run_phases(r);
+}
+
+
+/* A client may take a minute to send its body, and be revoked meanwhile. */
+static ngx_int_t
+ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_mcp_access_revoked(r, ctx);
+
+    return rc == NGX_OK ? ngx_mcp_decide(r, ctx) : rc;
 }
