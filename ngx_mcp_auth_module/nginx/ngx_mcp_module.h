@@ -40,10 +40,12 @@
 #define NGX_MCP_REDIS_CONF       0x00200000
 
 
-typedef struct ngx_mcp_keys_worker_s  ngx_mcp_keys_worker_t;
-typedef struct ngx_mcp_revoke_s       ngx_mcp_revoke_t;
-typedef struct ngx_mcp_tokens_s       ngx_mcp_tokens_t;
-typedef struct ngx_mcp_token_look_s   ngx_mcp_token_look_t;
+typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
+typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
+typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
+typedef struct ngx_mcp_token_look_s    ngx_mcp_token_look_t;
+typedef struct ngx_mcp_token_redis_s   ngx_mcp_token_redis_t;
+typedef struct ngx_mcp_revoke_redis_s  ngx_mcp_revoke_redis_t;
 
 
 /* Lives in the waiting request's context; zeroed before first use. */
@@ -175,8 +177,8 @@ typedef struct {
     size_t                   revocation_zone;   /* bytes */
     ngx_mcp_redis_conf_t    *redis;             /* mcp_redis; NULL: none */
     ngx_mcp_redis_t         *redis_client;      /* this worker's */
-    struct ngx_mcp_token_redis_s   *token_redis;    /* likewise */
-    struct ngx_mcp_revoke_redis_s  *revoke_redis;   /* likewise */
+    ngx_mcp_token_redis_t   *token_redis;       /* likewise */
+    ngx_mcp_revoke_redis_t  *revoke_redis;      /* likewise */
     ngx_array_t              locations;         /* void **: loc_conf of each
                                                    location with mcp_auth */
     ngx_array_t              claims;            /* ngx_str_t: names used by

@@ -167,7 +167,10 @@ ngx_mcp_redis_send(ngx_mcp_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
     ngx_queue_insert_tail(&redis->pending, &cl->queue);
 
     redis->npending++;
-    redis->waiting++;
+
+    if (done) {
+        redis->waiting++;
+    }
 
     ngx_mcp_redis_arm(redis);
 
@@ -182,12 +185,13 @@ ngx_mcp_redis_send(ngx_mcp_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
 void
 ngx_mcp_redis_cancel(ngx_mcp_redis_call_t *call)
 {
-    call->done = NULL;
-
-    if (call->redis) {
+    if (call->redis && call->done) {
         call->redis->waiting--;
+        call->done = NULL;
         ngx_mcp_redis_arm(call->redis);
     }
+
+    call->done = NULL;
 }
 
 
