@@ -3,8 +3,9 @@
  *
  * One state machine, ngx_mcp_access_step(), over ctx->state; every state either
  * goes on to the next, answers the request itself (NGX_DONE), or waits.  There
- * are two waits: for the body, which nginx's body reader ends, and for keys,
- * which ngx_mcp_access_wake() ends.  Nothing else resumes the request.
+ * are two waits: for the body, which nginx's body reader ends, and for keys, a
+ * token's record or the table of revocations, which ngx_mcp_access_wake() ends.
+ * Nothing else resumes the request.
  *
  * The handler is entered again by the phase engine after each wait, by spurious
  * write events, and after internal redirects: an authorised request is not
@@ -17,6 +18,7 @@
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_reply.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_token.h"
 #include "mcp_redact.h"
 
@@ -28,6 +30,8 @@
 /* bytes of a claim in error.log, and how many audiences */
 #define NGX_MCP_TOLD           256
 #define NGX_MCP_TOLD_MOST      4
+/* s, for who comes while nobody knows who is revoked */
+#define NGX_MCP_UNKNOWN_TIME   2
 
 
 static ngx_int_t ngx_mcp_access_step(ngx_http_request_t *r,
@@ -53,7 +57,11 @@ static ngx_uint_t ngx_mcp_access_audience(ngx_mcp_server_t *sv,
     ngx_mcp_issuer_t *is, mcp_principal_t *p);
 static ngx_int_t ngx_mcp_access_caller(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_revoked(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_body(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_decide(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static void ngx_mcp_body_handler(ngx_http_request_t *r);
 
@@ -135,8 +143,9 @@ ngx_mcp_access_handler(ngx_http_request_t *r)
 
 
 /*
- * NGX_OK authorised; NGX_AGAIN waits for keys; NGX_DONE answered, or the body
- * reader has the request; an error or a status for the phase engine otherwise.
+ * NGX_OK authorised; NGX_AGAIN waits to be woken; NGX_DONE answered, or the
+ * body reader has the request; an error or a status for the phase engine
+ * otherwise.
  */
 static ngx_int_t
 ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
@@ -172,7 +181,7 @@ ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
             break;
 
         case NGX_MCP_DECIDE:
-            rc = ngx_mcp_decide(r, ctx);
+            rc = ngx_mcp_access_decide(r, ctx);
             break;
 
         case NGX_MCP_DONE:
@@ -656,6 +665,7 @@ ngx_mcp_access_audience(ngx_mcp_server_t *sv, ngx_mcp_issuer_t *is,
 static ngx_int_t
 ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
+    ngx_int_t          rc;
     ngx_uint_t         i, own;
     const char        *reason;
     mcp_principal_t   *p;
@@ -677,7 +687,8 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     /* our own clock dates our own tokens */
 
-    ctx->expires = p->exp + (own ? 0 : is->jwt.leeway);
+    ctx->leeway = own ? 0 : is->jwt.leeway;
+    ctx->expires = p->exp + ctx->leeway;
 
     if (ngx_time() >= ctx->expires) {
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "expired");
@@ -692,6 +703,11 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         }
 
         return ngx_mcp_reply_unauthorized(r, ctx, 1, reason);
+    }
+
+    rc = ngx_mcp_access_revoked(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     if (r->method == NGX_HTTP_POST) {
@@ -721,6 +737,39 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ctx->state = NGX_MCP_DECIDE;
 
     return NGX_OK;
+}
+
+
+/* May wait for the table.  Nothing is asked again when nothing changed. */
+static ngx_int_t
+ngx_mcp_access_revoked(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    ctx->waiter.wake = ngx_mcp_access_wake;
+    ctx->waiter.data = ctx;
+
+    switch (ngx_mcp_revoke_caller(mmcf, ctx, &ctx->waiter)) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        ngx_mcp_revoke_refused(mmcf);
+
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "revoked");
+
+    case NGX_AGAIN:
+        ctx->unsure = 1;
+
+        return ngx_mcp_access_wait(r, ctx);
+
+    default:
+        return ngx_mcp_reply_unavailable(r, ctx, NGX_MCP_UNKNOWN_TIME,
+                                         "revocation_unknown");
+    }
 }
 
 
@@ -789,4 +838,16 @@ ngx_mcp_body_handler(ngx_http_request_t *r)
 
     r->write_event_handler = ngx_http_core_run_phases;
     ngx_http_core_run_phases(r);
+}
+
+
+/* A client may take a minute to send its body, and be revoked meanwhile. */
+static ngx_int_t
+ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_mcp_access_revoked(r, ctx);
+
+    return rc == NGX_OK ? ngx_mcp_decide(r, ctx) : rc;
 }

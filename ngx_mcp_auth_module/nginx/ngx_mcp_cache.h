@@ -39,6 +39,8 @@ typedef struct {
     mcp_principal_t     *principal;     /* NULL: refused, nobody's */
     const char          *reason;        /* static, when refused; else NULL */
     time_t               expires;       /* s */
+    uint64_t             seen;          /* the generation of revocations at
+                                           which it passed; its holders' */
 
     /* private */
     ngx_uint_t           refs;

@@ -11,6 +11,7 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_token.h"
 
@@ -84,6 +85,20 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_token_conf),
     ngx_mcp_line("mcp_token_failures", NGX_HTTP_MAIN_CONF, NGX_CONF_TAKE1,
                  ngx_mcp_token_conf),
+
+    { ngx_string("mcp_revocation_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_mcp_revoke_conf,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mcp_revocation_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_mcp_main_conf_t, revocation_zone),
+      NULL },
 
     ngx_mcp_limit("mcp_max_token", ngx_conf_set_size_slot, max_token),
     ngx_mcp_limit("mcp_max_body", ngx_conf_set_size_slot, max_body),

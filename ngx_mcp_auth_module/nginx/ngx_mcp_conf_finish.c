@@ -5,6 +5,7 @@
 
 #include "ngx_mcp_conf.h"
 #include "ngx_mcp_keys.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_token.h"
 #include "mcp_reply.h"
 
@@ -115,7 +116,7 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 
     mmcf->shm_zone = ngx_mcp_zone_add(cf, mmcf->zone_size);
 
-    return mmcf->shm_zone ? NGX_OK : NGX_ERROR;
+    return mmcf->shm_zone ? ngx_mcp_revoke_conf_finish(cf, mmcf) : NGX_ERROR;
 }
 
 

@@ -11,6 +11,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "mcp_audit.h"
 #include "mcp_core.h"
 #include "mcp_digest.h"
 #include "mcp_jwk.h"
@@ -40,6 +41,7 @@
 
 
 typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
+typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
 typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
 typedef struct ngx_mcp_token_look_s    ngx_mcp_token_look_t;
 typedef struct ngx_mcp_token_redis_s   ngx_mcp_token_redis_t;
@@ -172,6 +174,8 @@ typedef struct {
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
     ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
+    ngx_mcp_revoke_t        *revoke;            /* NULL: nothing revokes */
+    size_t                   revocation_zone;   /* bytes */
     ngx_mcp_redis_conf_t    *redis;             /* mcp_redis; NULL: none */
     ngx_mcp_redis_t         *redis_client;      /* this worker's */
     ngx_mcp_token_redis_t   *token_redis;       /* likewise */
@@ -264,6 +268,8 @@ typedef struct {
     ngx_mcp_cache_entry_t   *entry;
     mcp_principal_t         *principal;
     time_t                   expires;   /* its token, with the leeway */
+    int                      leeway;    /* s; of our own tokens 0 */
+    uint64_t                 seen;      /* not revoked then; without entry */
     ngx_mcp_cache_entry_t   *early;     /* for variables, before access */
 
     /* what */
@@ -302,7 +308,9 @@ typedef struct {
 
     unsigned                 reading:1;         /* the body */
     unsigned                 body_read:1;
-    unsigned                 waiting:1;         /* keys */
+    unsigned                 waiting:1;         /* keys, a record, the table
+                                                   of revocations */
+    unsigned                 unsure:1;          /* waited for the latter */
     unsigned                 swapped:1;
     unsigned                 would_deny:1;      /* in shadow */
     unsigned                 local:1;           /* we answer ourselves */
@@ -355,6 +363,7 @@ void ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);
 char *ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_uint_t ngx_mcp_log_blocked(ngx_mcp_ctx_t *ctx);
+void ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a);
 ngx_mcp_audit_log_t *ngx_mcp_log_default(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
 ngx_int_t ngx_mcp_log_init_worker(ngx_cycle_t *cycle,

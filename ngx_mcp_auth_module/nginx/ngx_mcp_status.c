@@ -8,13 +8,14 @@
  */
 
 #include "ngx_mcp_module.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_stream.h"
 #include "ngx_mcp_token.h"
 #include "ngx_mcp_compat.h"
 
 
 #define NGX_MCP_STATUS_LINE    160
-#define NGX_MCP_STATUS_FIXED   8192
+#define NGX_MCP_STATUS_FIXED   12288
 #define NGX_MCP_STATUS_NAMES   (2 * 64)
 
 
@@ -34,6 +35,7 @@ static void ngx_mcp_status_histogram(ngx_mcp_status_t *st,
 static void ngx_mcp_status_keys(ngx_mcp_status_t *st);
 static void ngx_mcp_status_tokens(ngx_mcp_status_t *st);
 static void ngx_mcp_status_rest(ngx_mcp_status_t *st);
+static void ngx_mcp_status_revocations(ngx_mcp_status_t *st);
 static void ngx_mcp_status_head(ngx_mcp_status_t *st, const char *name,
     const char *type, const char *help);
 static void ngx_mcp_status_put(ngx_mcp_status_t *st, const char *fmt, ...);
@@ -103,6 +105,7 @@ ngx_mcp_status_handler(ngx_http_request_t *r)
     ngx_mcp_status_keys(&st);
     ngx_mcp_status_tokens(&st);
     ngx_mcp_status_rest(&st);
+    ngx_mcp_status_revocations(&st);
 
     return ngx_mcp_status_send(r, start, st.pos);
 }
@@ -327,6 +330,62 @@ ngx_mcp_status_rest(ngx_mcp_status_t *st)
     ngx_mcp_status_head(st, "build_info", "gauge", "Always 1.");
     ngx_mcp_status_put(st, "mcp_auth_build_info{version=\"%s\",nginx=\"%s\"} "
                        "1\n", NGX_MCP_VERSION, NGINX_VERSION);
+}
+
+
+/* Nothing when nothing is configured that could revoke. */
+static void
+ngx_mcp_status_revocations(ngx_mcp_status_t *st)
+{
+    ngx_mcp_revoke_status_t  rv;
+
+    if (ngx_mcp_revoke_status(st->mmcf, &rv) != NGX_OK) {
+        return;
+    }
+
+    ngx_mcp_status_head(st, "revocations", "gauge",
+                        "Entries in the table of revocations.");
+    ngx_mcp_status_put(st,
+        "mcp_auth_revocations{store=\"file\"} %ui\n"
+        "mcp_auth_revocations{store=\"redis\"} %ui\n", rv.file, rv.redis);
+
+    ngx_mcp_status_head(st, "revocations_ready", "gauge",
+                        "0: it is not known who is revoked, requests get 503.");
+    ngx_mcp_status_put(st, "mcp_auth_revocations_ready %ui\n", rv.ready);
+
+    ngx_mcp_status_head(st, "revocation_file_broken", "gauge",
+                        "1: the file cannot be taken, its old content is in "
+                        "force.");
+    ngx_mcp_status_put(st, "mcp_auth_revocation_file_broken %ui\n",
+                       rv.broken);
+
+    if (rv.has_age) {
+        ngx_mcp_status_head(st, "revocations_age_seconds", "gauge",
+                            "Seconds since Redis confirmed the table.");
+        ngx_mcp_status_put(st, "mcp_auth_revocations_age_seconds %M.%03M\n",
+                           rv.age / 1000, rv.age % 1000);
+    }
+
+    ngx_mcp_status_head(st, "revocation_changes_total", "counter",
+                        "Revocations that came into force or were lifted.");
+    ngx_mcp_status_put(st,
+        "mcp_auth_revocation_changes_total{change=\"applied\"} %ui\n"
+        "mcp_auth_revocation_changes_total{change=\"lifted\"} %ui\n",
+        rv.applied, rv.lifted);
+
+    ngx_mcp_status_head(st, "revoked_requests_total", "counter",
+                        "Requests of the revoked, refused.");
+    ngx_mcp_status_put(st, "mcp_auth_revoked_requests_total %ui\n",
+                       rv.refused);
+
+    ngx_mcp_status_head(st, "revoked_streams_total", "counter",
+                        "Event streams cut because of revocations.");
+    ngx_mcp_status_put(st, "mcp_auth_revoked_streams_total %ui\n", rv.cut);
+
+    ngx_mcp_status_head(st, "revocation_zone_free_bytes", "gauge",
+                        "Whole pages of mcp_revocation_zone that are free.");
+    ngx_mcp_status_put(st, "mcp_auth_revocation_zone_free_bytes %uz\n",
+                       rv.free);
 }
 
 
