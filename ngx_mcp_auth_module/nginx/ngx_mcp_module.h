@@ -125,6 +125,7 @@ typedef struct {
     ngx_array_t              clear;             /* unsigned: pointer indices */
     ngx_mcp_deny_e           deny_reply;
     ngx_uint_t               enforce;           /* was said */
+    ngx_uint_t               located;           /* some mcp_auth names it */
     time_t                   stream_grace;      /* s */
     size_t                   preview;           /* bytes; 0: none */
     ngx_str_t                challenge;         /* 401 without a token */
