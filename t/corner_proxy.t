@@ -182,7 +182,8 @@ my $conf = gateway->read_file('nginx.conf');
 for (['proxy_set_body x', qr/"proxy_set_body" forwards another request/],
      ['proxy_method GET', qr/"proxy_method" forwards another request/],
      ['proxy_pass_request_body off', qr/"pass_request_body off" forwards/],
-     ['proxy_pass_request_headers off', qr/keeps back the credential/])
+     ['proxy_pass_request_headers off', qr/keeps back the credential/],
+     ['proxy_store on', qr/a store would keep one caller's responses/])
 {
     my ($line, $why) = @$_;
 

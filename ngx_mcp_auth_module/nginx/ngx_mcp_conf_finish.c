@@ -525,7 +525,8 @@ ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
 
 /*
  * What would make of an authorised request another one, or mix callers; NULL:
- * nothing.  Such a module's configuration begins with that of its upstream.
+ * nothing.  X-Accel-Redirect, which would too, is switched off.  Such a
+ * module's configuration begins with that of its upstream.
  */
 static const char *
 ngx_mcp_finish_upstream(ngx_module_t *module, void *conf)
@@ -538,6 +539,16 @@ ngx_mcp_finish_upstream(ngx_module_t *module, void *conf)
 
     if (u == NULL) {
         return NULL;
+    }
+
+    /* an upstream that could choose where an authorised request goes next could
+     * choose what nginx keeps from everybody, and would get the credential
+     * there; redirects to the client are refused for the same reason */
+
+    u->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
+
+    if (u->store == 1) {
+        return "a store would keep one caller's responses for others";
     }
 
 #if (NGX_HTTP_CACHE)
