@@ -15,6 +15,10 @@
 #define C_ALNUM   1
 #define C_WORD    2                     /* and _ - */
 #define C_TOKEN   4                     /* and . ~ + / = : token68, JWTs */
+#define C_FIRST   8                     /* a form begins with it */
+
+#define W  (C_ALNUM|C_WORD|C_TOKEN)
+#define F  (W|C_FIRST)
 
 
 typedef struct {
@@ -24,6 +28,35 @@ typedef struct {
     unsigned     least;                 /* so many at least */
 } mcp_secret_t;
 
+
+static const unsigned char  mcp_redact_class[256] = {
+    ['0'] = F, ['1'] = F, ['2'] = F, ['3'] = F, ['4'] = F, ['5'] = F,
+    ['6'] = F, ['7'] = F, ['8'] = F, ['9'] = F,
+
+    ['A'] = F, ['B'] = F, ['C'] = W, ['D'] = W, ['E'] = W, ['F'] = W,
+    ['G'] = W, ['H'] = W, ['I'] = W, ['J'] = W, ['K'] = W, ['L'] = W,
+    ['M'] = W, ['N'] = W, ['O'] = W, ['P'] = W, ['Q'] = W, ['R'] = W,
+    ['S'] = W, ['T'] = W, ['U'] = W, ['V'] = W, ['W'] = W, ['X'] = W,
+    ['Y'] = W, ['Z'] = W,
+
+    ['a'] = W, ['b'] = F, ['c'] = W, ['d'] = W, ['e'] = F, ['f'] = W,
+    ['g'] = F, ['h'] = W, ['i'] = W, ['j'] = W, ['k'] = W, ['l'] = W,
+    ['m'] = F, ['n'] = F, ['o'] = W, ['p'] = W, ['q'] = W, ['r'] = F,
+    ['s'] = F, ['t'] = W, ['u'] = W, ['v'] = W, ['w'] = W, ['x'] = F,
+    ['y'] = F, ['z'] = W,
+
+    ['_'] = C_WORD|C_TOKEN, ['-'] = C_WORD|C_TOKEN|C_FIRST,
+    ['.'] = C_TOKEN, ['~'] = C_TOKEN, ['+'] = C_TOKEN, ['/'] = C_TOKEN,
+    ['='] = C_TOKEN,
+
+    [':'] = C_FIRST, ['?'] = C_FIRST, ['&'] = C_FIRST, ['#'] = C_FIRST
+};
+
+#undef W
+#undef F
+
+
+/* C_FIRST has the first characters of all of these */
 
 static const mcp_secret_t  mcp_secrets[] = {
     { "eyJ", "jwt", C_TOKEN, 16 },
@@ -63,6 +96,9 @@ static const mcp_str_t  mcp_secret_queries[] = {
 };
 
 
+static const unsigned char *mcp_redact_find(const unsigned char *p,
+    const unsigned char *stop, const unsigned char *last, unsigned more,
+    size_t *n, const char **kind, size_t *keep);
 static size_t mcp_redact_at(const unsigned char *p, const unsigned char *last,
     unsigned more, const char **kind, size_t *keep);
 static size_t mcp_redact_scheme(const unsigned char *p,
@@ -78,7 +114,6 @@ static size_t mcp_redact_card(const unsigned char *p,
     const unsigned char *last);
 static size_t mcp_redact_span(const unsigned char *p,
     const unsigned char *last, unsigned chars);
-static unsigned mcp_redact_class(unsigned char c);
 
 
 size_t
@@ -86,30 +121,24 @@ mcp_redact(const unsigned char *text, size_t len, unsigned more,
     unsigned char *out, size_t size)
 {
     size_t                n, keep;
-    unsigned              word;
     mcp_buf_t             b;
     const char           *kind;
-    const unsigned char  *p, *last;
+    const unsigned char  *p, *stop, *last, *secret;
 
     mcp_buf_init(&b, out, size);
 
     last = text + len;
-    word = 0;
+    n = 0;
 
-    for (p = text; p < last && b.pos < b.end; p += n) {
+    for (p = text; p < last && b.pos < b.end; p = secret + n) {
 
-        n = 0;
-        keep = 0;
+        stop = (last - p > b.end - b.pos) ? p + (b.end - b.pos) : last;
+        secret = mcp_redact_find(p, stop, last, more, &n, &kind, &keep);
 
-        if (!word || !(mcp_redact_class(*p) & C_ALNUM)) {
-            n = mcp_redact_at(p, last, more, &kind, &keep);
-        }
+        mcp_buf_put(&b, p, (size_t) (secret - p));
 
-        if (n == 0) {
-            n = 1;
-            word = mcp_redact_class(*p) & C_ALNUM;
-            *b.pos++ = *p;
-            continue;
+        if (secret == stop) {
+            break;
         }
 
         /* what comes before it is no secret: "Bearer ", "?key=" */
@@ -118,7 +147,7 @@ mcp_redact(const unsigned char *text, size_t len, unsigned more,
             break;
         }
 
-        mcp_buf_put(&b, p, keep);
+        mcp_buf_put(&b, secret, keep);
 
         /* all of the mark, or nothing any more */
 
@@ -129,11 +158,54 @@ mcp_redact(const unsigned char *text, size_t len, unsigned more,
         mcp_buf_lit(&b, "[redacted:");
         mcp_buf_put(&b, kind, strlen(kind));
         mcp_buf_lit(&b, "]");
-
-        word = 0;
     }
 
     return (size_t) (b.pos - b.start);
+}
+
+
+int
+mcp_redact_clean(const unsigned char *text, size_t len)
+{
+    size_t                n, keep;
+    const char           *kind;
+    const unsigned char  *last;
+
+    last = text + len;
+
+    return mcp_redact_find(text, last, last, 0, &n, &kind, &keep) == last;
+}
+
+
+/*
+ * The first secret that begins in [p, stop), or stop.  p is where a word may
+ * begin; n, kind and keep are as mcp_redact_at() says.
+ */
+static const unsigned char *
+mcp_redact_find(const unsigned char *p, const unsigned char *stop,
+    const unsigned char *last, unsigned more, size_t *n, const char **kind,
+    size_t *keep)
+{
+    unsigned  class, before;
+
+    before = 0;
+
+    for ( /* void */ ; p < stop; p++) {
+        class = mcp_redact_class[*p];
+
+        if ((class & C_FIRST) && !(class & before & C_ALNUM)) {
+            *keep = 0;
+            *n = mcp_redact_at(p, last, more, kind, keep);
+
+            if (*n) {
+                return p;
+            }
+        }
+
+        before = class;
+    }
+
+    return stop;
 }
 
 
@@ -308,7 +380,7 @@ mcp_redact_query(const unsigned char *p, const unsigned char *last,
     const unsigned char  *q;
 
     for (q = p + 1; q < last && q - p < 32 && *q != '='; q++) {
-        if (!(mcp_redact_class(*q) & C_WORD)) {
+        if (!(mcp_redact_class[*q] & C_WORD)) {
             return 0;
         }
     }
@@ -400,37 +472,9 @@ mcp_redact_span(const unsigned char *p, const unsigned char *last,
 {
     const unsigned char  *q;
 
-    for (q = p; q < last && (mcp_redact_class(*q) & chars); q++) {
+    for (q = p; q < last && (mcp_redact_class[*q] & chars); q++) {
         /* void */
     }
 
     return (size_t) (q - p);
-}
-
-
-static unsigned
-mcp_redact_class(unsigned char c)
-{
-    if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
-        || (c >= 'a' && c <= 'z'))
-    {
-        return C_ALNUM|C_WORD|C_TOKEN;
-    }
-
-    switch (c) {
-
-    case '_':
-    case '-':
-        return C_WORD|C_TOKEN;
-
-    case '.':
-    case '~':
-    case '+':
-    case '/':
-    case '=':
-        return C_TOKEN;
-
-    default:
-        return 0;
-    }
 }
