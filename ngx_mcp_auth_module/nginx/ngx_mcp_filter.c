@@ -525,7 +525,7 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_list_filter_init(&fc->list, &fc->list_conf, fc->list_buf);
     mcp_sse_init(&fc->sse);
 
-    if (!ctx->has_result_digest) {
+    if (!ctx->has_result_digest && ngx_mcp_log_wanted(ctx)) {
         mcp_digest_init(&ctx->digest, &mmcf->digest);
         ctx->has_result_digest = 1;
     }
