@@ -26,6 +26,16 @@ static const mcpctl_command_t  mcpctl_commands[] = {
     { "config check", mcpctl_config_check, "",
       "read the configuration, say what was found" },
 
+    { "policy explain", mcpctl_policy_explain,
+      "--server S [--role R[,R...]] [--scope \"S...\"]\n"
+      "    [--tool T | --prompt P | --resource URI | --method M]"
+      " [--args JSON]",
+      "what a holder of these roles may do, and why" },
+
+    { "policy matrix", mcpctl_policy_matrix,
+      "[--server S] [--tools FILE|NAME[,NAME...]]",
+      "who may call what, and which rule says so" },
+
     { NULL, NULL, NULL, NULL }
 };
 

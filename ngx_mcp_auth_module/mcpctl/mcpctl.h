@@ -125,6 +125,8 @@ void mcpctl_push(mcpctl_t *ctl, mcpctl_list_t *list, void *elt);
 
 /* The commands. */
 int mcpctl_config_check(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_policy_explain(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_policy_matrix(mcpctl_t *ctl, int argc, char **argv);
 
 
 #endif /* MCPCTL_H */
