@@ -36,6 +36,10 @@ static const mcpctl_command_t  mcpctl_commands[] = {
       "[--server S] [--tools FILE|NAME[,NAME...]]",
       "who may call what, and which rule says so" },
 
+    { "jwt inspect", mcpctl_jwt_inspect,
+      "[FILE | TOKEN | -] [--server S] [--jwks FILE]",
+      "why a token would be refused" },
+
     { NULL, NULL, NULL, NULL }
 };
 

@@ -127,6 +127,7 @@ void mcpctl_push(mcpctl_t *ctl, mcpctl_list_t *list, void *elt);
 int mcpctl_config_check(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_policy_explain(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_policy_matrix(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_jwt_inspect(mcpctl_t *ctl, int argc, char **argv);
 
 
 #endif /* MCPCTL_H */

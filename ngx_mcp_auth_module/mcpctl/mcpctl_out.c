@@ -55,6 +55,27 @@ mcpctl_shown_c(mcpctl_t *ctl, const char *text)
 }
 
 
+char *
+mcpctl_shown_raw(mcpctl_t *ctl, const mcp_str_t *text, size_t max)
+{
+    char    *p;
+    size_t   i, len;
+
+    len = text->len < max ? text->len : max;
+
+    p = mcpctl_format(ctl, "%.*s%s", (int) len, (char *) text->data,
+                      text->len > max ? "\xE2\x80\xA6" : "");
+
+    for (i = 0; i < len; i++) {
+        if ((unsigned char) p[i] < 0x20 || p[i] == 0x7f) {
+            p[i] = '?';
+        }
+    }
+
+    return p;
+}
+
+
 /* A JSON string in place -> its text without the quotes, in which only quotes
  * are not escaped any more; the length. */
 size_t
@@ -283,15 +304,28 @@ mcpctl_json_set_text(mcpctl_t *ctl, json_t *object, const char *key,
 void
 mcpctl_json_print(mcpctl_t *ctl, json_t *root)
 {
+    char  *text, *p;
+
     /* ASCII only: a terminal obeys no control of C1, no turn of direction */
 
-    if (json_dumpf(root, stdout, JSON_INDENT(2)|JSON_PRESERVE_ORDER
-                                 |JSON_ENSURE_ASCII|JSON_ENCODE_ANY)
-        != 0)
-    {
-        exit(mcpctl_error(ctl, MCPCTL_FAILED, "cannot write the result"));
+    text = json_dumps(root, JSON_INDENT(2)|JSON_PRESERVE_ORDER
+                            |JSON_ENSURE_ASCII|JSON_ENCODE_ANY);
+    if (text == NULL) {
+        exit(mcpctl_error(ctl, MCPCTL_FAILED, "out of memory"));
+    }
+
+    json_decref(root);
+
+    for (p = text; *p; p++) {
+
+        if (*p == 0x7f) {
+            fputs("\\u007f", stdout);
+
+        } else {
+            putchar(*p);
+        }
     }
 
     putchar('\n');
-    json_decref(root);
+    free(text);
 }

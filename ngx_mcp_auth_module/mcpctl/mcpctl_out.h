@@ -26,6 +26,9 @@ char *mcpctl_shown(mcpctl_t *ctl, const mcp_str_t *text, size_t max);
 /* The same for text of a C string. */
 char *mcpctl_shown_c(mcpctl_t *ctl, const char *text);
 
+/* ASCII that is fit to be shown already, JSON for one: only cut. */
+char *mcpctl_shown_raw(mcpctl_t *ctl, const mcp_str_t *text, size_t max);
+
 
 /* A JSON string in place, len bytes with its quotes -> the text between them,
  * in which quotes are not escaped any more; its length. */
