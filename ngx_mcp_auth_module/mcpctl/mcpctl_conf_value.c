@@ -1,0 +1,408 @@
+/*
+ * Values of the configuration as nginx reads them (ngx_parse_size(),
+ * ngx_parse_time()), and URLs as ngx_mcp_url_parse() of the module does.
+ * Nothing here says what is wrong: the callers know the directive.
+ */
+
+#include "mcpctl_parse.h"
+
+#include <arpa/inet.h>
+
+
+#define MCPCTL_URL   2048
+#define MCPCTL_HOST  253                /* RFC 1035 */
+
+
+static const char *mcpctl_url_authority(const unsigned char *p,
+    const unsigned char *last, unsigned *loopback);
+static const char *mcpctl_url_ipv6(const unsigned char *p, size_t len,
+    unsigned *loopback);
+static const char *mcpctl_url_host(const unsigned char *p, size_t len,
+    unsigned *loopback);
+static int mcpctl_url_ipv4(const unsigned char *p, size_t len,
+    uint32_t *addr);
+
+
+/* Digits only. */
+int64_t
+mcpctl_number(const mcp_str_t *s)
+{
+    size_t   i;
+    int64_t  n, digit;
+
+    if (s->len == 0) {
+        return -1;
+    }
+
+    n = 0;
+
+    for (i = 0; i < s->len; i++) {
+
+        if (s->data[i] < '0' || s->data[i] > '9') {
+            return -1;
+        }
+
+        digit = s->data[i] - '0';
+
+        if (n > (INT64_MAX - digit) / 10) {
+            return -1;
+        }
+
+        n = n * 10 + digit;
+    }
+
+    return n;
+}
+
+
+/* Bytes: 16384, 16k, 4m. */
+int64_t
+mcpctl_size(const mcp_str_t *s)
+{
+    int64_t    n, scale;
+    mcp_str_t  digits;
+
+    digits = *s;
+    scale = 1;
+
+    if (s->len) {
+        switch (s->data[s->len - 1] | 0x20) {
+
+        case 'k':
+            scale = 1024;
+            digits.len--;
+            break;
+
+        case 'm':
+            scale = 1024 * 1024;
+            digits.len--;
+            break;
+        }
+    }
+
+    n = mcpctl_number(&digits);
+
+    return (n < 0 || n > INT64_MAX / scale) ? -1 : n * scale;
+}
+
+
+/*
+ * "1h 30m", "500ms", "90": units from large to small, each once.  In seconds,
+ * or in ms; then years, months and the like are not taken.
+ */
+int64_t
+mcpctl_time(const mcp_str_t *s, unsigned seconds)
+{
+    size_t    i;
+    int64_t   n, total, scale, digit;
+    unsigned  valid, step, unit;
+
+    static const struct {
+        char      name;
+        int64_t   scale;                /* s */
+    } units[] = {
+        { 'y', 365 * 86400 }, { 'M', 30 * 86400 }, { 'w', 7 * 86400 },
+        { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 }
+    };
+
+    enum { MONTH = 2, SEC = 7, MSEC, LAST };    /* a step is a unit + 1 */
+
+    n = 0;
+    total = 0;
+    valid = 0;
+    step = seconds ? 0 : MONTH;
+
+    for (i = 0; i < s->len; /* void */ ) {
+
+        if (s->data[i] >= '0' && s->data[i] <= '9') {
+            digit = s->data[i++] - '0';
+
+            if (n > (INT64_MAX - digit) / 10) {
+                return -1;
+            }
+
+            n = n * 10 + digit;
+            valid = 1;
+            continue;
+        }
+
+        if (s->data[i] == 'm' && i + 1 < s->len && s->data[i + 1] == 's') {
+
+            if (seconds || step >= MSEC) {
+                return -1;
+            }
+
+            step = MSEC;
+            scale = 1;
+            i += 2;
+
+        } else if (s->data[i] == ' ') {
+
+            if (step >= SEC) {
+                return -1;
+            }
+
+            step = LAST;
+            scale = seconds ? 1 : 1000;
+            i++;
+
+        } else {
+
+            for (unit = 0; unit < SEC; unit++) {
+                if (s->data[i] == (unsigned char) units[unit].name) {
+                    break;
+                }
+            }
+
+            if (unit == SEC || step >= unit + 1) {
+                return -1;
+            }
+
+            step = unit + 1;
+            scale = units[unit].scale * (seconds ? 1 : 1000);
+            i++;
+        }
+
+        if (n > (INT64_MAX - total) / scale) {
+            return -1;
+        }
+
+        total += n * scale;
+        n = 0;
+
+        while (i < s->len && s->data[i] == ' ') {
+            i++;
+        }
+    }
+
+    scale = seconds ? 1 : 1000;
+
+    if (!valid || n > (INT64_MAX - total) / scale) {
+        return -1;
+    }
+
+    return total + n * scale;
+}
+
+
+const char *
+mcpctl_url(const mcp_str_t *url, size_t *path)
+{
+    size_t                i, scheme;
+    unsigned              loopback, tls;
+    const char           *error;
+    const unsigned char  *p, *last;
+
+    if (url->len > MCPCTL_URL) {
+        return "the URL is too long";
+    }
+
+    for (i = 0; i < url->len; i++) {
+
+        if (url->data[i] == '#') {
+            return "the URL must not have a fragment";
+        }
+
+        if (url->data[i] <= 0x20 || url->data[i] >= 0x7f
+            || strchr("\"<>\\^`{|}", url->data[i]))
+        {
+            return "the URL has an invalid character";
+        }
+    }
+
+    if (url->len > 8 && mcp_str_caseeq(url->data, 8, "https://", 8)) {
+        tls = 1;
+        scheme = 8;
+
+    } else if (url->len > 7 && mcp_str_caseeq(url->data, 7, "http://", 7)) {
+        tls = 0;
+        scheme = 7;
+
+    } else {
+        return "the URL must begin with https:// or http://";
+    }
+
+    last = url->data + url->len;
+
+    for (p = url->data + scheme; p < last && *p != '/' && *p != '?'; p++) {
+        /* void */
+    }
+
+    error = mcpctl_url_authority(url->data + scheme, p, &loopback);
+
+    if (error) {
+        return error;
+    }
+
+    if (!tls && !loopback) {
+        return "http:// is allowed to a loopback address only";
+    }
+
+    if (path) {
+        *path = (size_t) (p - url->data);
+    }
+
+    return NULL;
+}
+
+
+static const char *
+mcpctl_url_authority(const unsigned char *p, const unsigned char *last,
+    unsigned *loopback)
+{
+    int64_t               n;
+    mcp_str_t             port;
+    const char           *error;
+    const unsigned char  *end;
+
+    if (memchr(p, '@', (size_t) (last - p))) {
+        return "the URL must not have a user name";
+    }
+
+    if (p < last && *p == '[') {
+
+        end = memchr(p, ']', (size_t) (last - p));
+        if (end == NULL) {
+            return "the URL has an invalid host";
+        }
+
+        error = mcpctl_url_ipv6(p + 1, (size_t) (end - p - 1), loopback);
+        end++;
+
+    } else {
+        end = memchr(p, ':', (size_t) (last - p));
+        if (end == NULL) {
+            end = last;
+        }
+
+        error = mcpctl_url_host(p, (size_t) (end - p), loopback);
+    }
+
+    if (error || end == last) {
+        return error;
+    }
+
+    if (*end != ':') {
+        return "the URL has an invalid host";
+    }
+
+    port.data = (unsigned char *) end + 1;
+    port.len = (size_t) (last - port.data);
+
+    n = port.len > 5 ? -1 : mcpctl_number(&port);
+
+    return (n < 1 || n > 65535) ? "the URL has an invalid port" : NULL;
+}
+
+
+static const char *
+mcpctl_url_ipv6(const unsigned char *p, size_t len, unsigned *loopback)
+{
+    char             text[INET6_ADDRSTRLEN];
+    struct in6_addr  addr;
+
+    if (len < sizeof(text)) {
+        memcpy(text, p, len);
+        text[len] = '\0';
+
+        if (inet_pton(AF_INET6, text, &addr) == 1) {
+            *loopback = IN6_IS_ADDR_LOOPBACK(&addr) ? 1 : 0;
+            return NULL;
+        }
+    }
+
+    return "the URL has an invalid IPv6 address";
+}
+
+
+/*
+ * A name or an IPv4 address; what begins its last label with a digit is an
+ * address or nothing.
+ */
+static const char *
+mcpctl_url_host(const unsigned char *p, size_t len, unsigned *loopback)
+{
+    size_t         i, label;
+    uint32_t       addr;
+    unsigned char  c;
+
+    if (len == 0 || len > MCPCTL_HOST) {
+        return "the URL has an invalid host";
+    }
+
+    label = 0;
+
+    for (i = 0; i < len; i++) {
+        c = p[i];
+
+        if (c == '.') {
+            if (i == label) {
+                return "the URL has an invalid host";
+            }
+
+            label = i + 1;
+            continue;
+        }
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+              || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+        {
+            return "the URL has an invalid host";
+        }
+    }
+
+    if (label == len) {
+        return "the URL has an invalid host";
+    }
+
+    if (p[label] < '0' || p[label] > '9') {
+        *loopback = mcp_str_caseeq(p, len, "localhost", 9) ? 1 : 0;
+        return NULL;
+    }
+
+    if (mcpctl_url_ipv4(p, len, &addr) != MCP_OK) {
+        return "the URL has an invalid IPv4 address";
+    }
+
+    *loopback = (addr >> 24) == 127;
+
+    return NULL;
+}
+
+
+/* Four numbers of at most 255; 255.255.255.255 is none for nginx. */
+static int
+mcpctl_url_ipv4(const unsigned char *p, size_t len, uint32_t *addr)
+{
+    size_t    i;
+    uint32_t  octet;
+    unsigned  dots;
+
+    *addr = 0;
+    octet = 0;
+    dots = 0;
+
+    for (i = 0; i < len; i++) {
+
+        if (p[i] == '.') {
+            *addr = (*addr << 8) + octet;
+            octet = 0;
+            dots++;
+            continue;
+        }
+
+        if (p[i] < '0' || p[i] > '9') {
+            return MCP_ERROR;
+        }
+
+        octet = octet * 10 + (p[i] - '0');
+
+        if (octet > 255) {
+            return MCP_ERROR;
+        }
+    }
+
+    *addr = (*addr << 8) + octet;
+
+    return (dots == 3 && *addr != UINT32_MAX) ? MCP_OK : MCP_ERROR;
+}
