@@ -585,6 +585,39 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
 }
 
 
+/*
+ * A record of no request: in each log, because it belongs to no server, with
+ * one number, because it is one.
+ */
+void
+ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a)
+{
+    ngx_uint_t             i;
+    ngx_mcp_audit_log_t  **alp;
+
+    if (mmcf->logs.nelts == 0) {
+        return;
+    }
+
+    a->node.data = ngx_cycle->hostname.data;
+    a->node.len = ngx_cycle->hostname.len;
+    a->worker = ngx_worker;
+    a->upstream_us = -1;
+    a->total_us = -1;
+    a->auth_us = -1;
+    a->credential_us = -1;
+
+    a->seq = ngx_atomic_fetch_add(&ngx_mcp_zone_counters(mmcf->zone)->audit_seq,
+                                  1) + 1;
+
+    alp = mmcf->logs.elts;
+
+    for (i = 0; i < mmcf->logs.nelts; i++) {
+        ngx_mcp_log_line(alp[i], a, ngx_cycle->log);
+    }
+}
+
+
 static void
 ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a, ngx_log_t *log)
 {
@@ -667,8 +700,17 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
             a->reason = "aborted_waiting_for_keys";
             break;
 
+        case NGX_MCP_RECORD:
+            a->reason = "aborted_waiting_for_token";
+            break;
+
         case NGX_MCP_BODY:
             a->reason = "incomplete_body";
+            break;
+
+        case NGX_MCP_CALLER:
+        case NGX_MCP_DECIDE:
+            a->reason = ctx->unsure ? "revocation_unknown" : "nginx";
             break;
 
         default:
