@@ -107,11 +107,6 @@ sub iss { (issuer => "$issuer $_[0]") }
 sub res { (resource => "resource $_[0]; issuer a;") }
 my $value = "value '\${file:%%TESTDIR%%/secret}';";
 
-my $nothing = qr/\[warn\].*mcp_server "s" protects nothing.*check\.conf:\d+/;
-
-unlike(valid('the least'), qr/\[warn\]/, 'nothing to complain of');
-like(valid('an unused server', auth => ''), $nothing, 'but it is said');
-like(valid('off', auth => 'mcp_auth off;'), $nothing, 'and here');
 sub own {
     my ($file, $key, $server) = @_;
 
@@ -129,6 +124,11 @@ valid('a store that is not used', own('tokens', 0, 'tokens off;'));
 valid('a role for own tokens', own('tokens', 'pepper-a'), iss('role q x;'),
       role => 'role r { allow tool x; }');
 valid("failures $_", http => "mcp_token_failures $_;") for 0, 1, 20, 6000;
+my $nothing = qr/\[warn\].*mcp_server "s" protects nothing.*check\.conf:\d+/;
+
+unlike(valid('the least'), qr/\[warn\]/, 'nothing to complain of');
+like(valid('an unused server', auth => ''), $nothing, 'but it is said');
+like(valid('off', auth => 'mcp_auth off;'), $nothing, 'and here');
 valid('all of an issuer', iss(
     'audience a b; algorithms RS256 PS384 ES512 EdDSA; token_type at+jwt;'
     . 'user_claim uid; client_claim cid; scope_claim scp; roles_claim a/b;'

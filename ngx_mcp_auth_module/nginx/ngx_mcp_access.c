@@ -666,25 +666,28 @@ static ngx_int_t
 ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
     ngx_int_t          rc;
-    ngx_uint_t         i;
+    ngx_uint_t         i, own;
+    const char        *reason;
     mcp_principal_t   *p;
     ngx_mcp_issuer_t  *is;
     ngx_mcp_server_t  *sv;
 
     p = ctx->principal;
     sv = ctx->server;
+    own = (p->auth != MCP_AUTH_JWT);
 
     /* the token is not needed any more; nobody shall find it here */
 
     ngx_str_null(&ctx->token);
 
     if (!ngx_mcp_caller_known(sv, p, &is)) {
+        ngx_mcp_access_tell(r, "unknown_issuer", "iss", &p->iss);
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "unknown_issuer");
     }
 
     /* our own clock dates our own tokens */
 
-    ctx->leeway = (p->auth == MCP_AUTH_JWT) ? is->jwt.leeway : 0;
+    ctx->leeway = own ? 0 : is->jwt.leeway;
     ctx->expires = p->exp + ctx->leeway;
 
     if (ngx_time() >= ctx->expires) {
@@ -692,14 +695,14 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     if (!ngx_mcp_access_audience(sv, is, p)) {
+        reason = own ? "token_server" : "audience";
 
         for (i = 0; i < p->naudiences && i < NGX_MCP_TOLD_MOST; i++) {
-            ngx_mcp_access_tell(r, "audience", "aud", &p->audiences[i]);
+            ngx_mcp_access_tell(r, reason, own ? "servers" : "aud",
+                                &p->audiences[i]);
         }
 
-        return ngx_mcp_reply_unauthorized(r, ctx, 1,
-                                          p->auth == MCP_AUTH_JWT
-                                          ? "audience" : "token_server");
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, reason);
     }
 
     rc = ngx_mcp_access_revoked(r, ctx);
