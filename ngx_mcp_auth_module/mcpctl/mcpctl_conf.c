@@ -515,13 +515,18 @@ mcpctl_conf_user(mcpctl_parser_t *ps)
 static int
 mcpctl_conf_http(mcpctl_parser_t *ps)
 {
+    int  rc;
+
     if (ps->http) {
         return mcpctl_parse_duplicate(ps);
     }
 
     ps->http = 1;
 
-    return mcpctl_conf_level(ps);
+    rc = mcpctl_conf_level(ps);
+    ps->end = mcpctl_read_place(&ps->rd);
+
+    return rc;
 }
 
 
@@ -898,8 +903,8 @@ mcpctl_finish(mcpctl_parser_t *ps)
             mcpctl_finish_limits(sv, NULL);
 
         } else if (ps->zone != -1 && ps->zone < MCPCTL_ZONE_LEAST) {
-            return mcpctl_error(ps->ctl, MCP_ERROR, "mcp_zone is smaller "
-                                "than 256k");
+            return mcpctl_place_error(ps->ctl, &ps->end, "mcp_zone is smaller "
+                                      "than 256k");
         }
     }
 

@@ -64,6 +64,7 @@ typedef struct {
     mcpctl_level_t      *level;
     int64_t              zone;          /* -1: not said */
     unsigned             http;          /* was there */
+    mcpctl_place_t       end;           /* of http {} */
     unsigned             audit_key;     /* likewise */
     unsigned             session_key;
 
