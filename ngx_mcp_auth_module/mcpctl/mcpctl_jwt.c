@@ -233,7 +233,9 @@ mcpctl_inspect_jwt(mcpctl_inspect_t *in)
 
     max = in->server ? in->server->max_token : MCPCTL_MAX_TOKEN;
 
-    jwt = mcp_jwt_parse(&in->token, max, &reason);
+    reason = "token_too_long";
+    jwt = in->token.len > max ? NULL
+                              : mcp_jwt_parse(&in->token, max, &reason);
 
     if (jwt == NULL) {
         mcpctl_inspect_check(in, "form", MCPCTL_FAILED_IT, reason, NULL);
