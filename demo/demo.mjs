@@ -8,6 +8,7 @@
  * when TOUR_ONLY is set.
  */
 
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -89,6 +90,7 @@ onSignal(() => end(0));
 try {
     const demo = await start();
     await tour(demo);
+    assert.deepEqual(parts.nginx.complaints(), []);
 
     if (process.env.TOUR_ONLY) {
         await end(0);
@@ -102,9 +104,9 @@ The gateway goes on at ${demo.url}; Ctrl-C ends it all.
   bob            export BOB=${demo.bob.token}
 
 For eight hours any MCP client can try, with the header "Authorization: Bearer
-$BOB", or:
-  npx @modelcontextprotocol/inspector --cli ${demo.url} --transport http \\
-      --method tools/list --header "Authorization: Bearer $BOB"`);
+$BOB", or this one:
+  MCP_TOKEN=$BOB demo/client ${demo.url}
+  MCP_TOKEN=$BOB demo/client ${demo.url} call get-sum '{"a": 1, "b": 2}'`);
 
 } catch (error) {
     if (!ending) {

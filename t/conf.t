@@ -94,9 +94,11 @@ sub iss { (issuer => "$issuer $_[0]") }
 sub res { (resource => "resource $_[0]; issuer a;") }
 my $value = "value '\${file:%%TESTDIR%%/secret}';";
 
-valid('the least');
-valid('an unused server', auth => '');
-valid('off', auth => 'mcp_auth off;');
+my $nothing = qr/\[warn\].*mcp_server "s" protects nothing.*check\.conf:\d+/;
+
+unlike(valid('the least'), qr/\[warn\]/, 'nothing to complain of');
+like(valid('an unused server', auth => ''), $nothing, 'but it is said');
+like(valid('off', auth => 'mcp_auth off;'), $nothing, 'and here');
 valid('all of an issuer', iss(
     'audience a b; algorithms RS256 PS384 ES512 EdDSA; token_type at+jwt;'
     . 'user_claim uid; client_claim cid; scope_claim scp; roles_claim a/b;'

@@ -239,6 +239,23 @@ my %in = map { $_ => 1 } @reasons;
 ok($in{$_}, "$_ is counted") for grep { !/\*/ } sort keys %told;
 
 
+# more servers than there are counters: the rest share one
+
+(my $many = $conf) =~ s!(mcp_server idle \{)!join('', map {
+    "mcp_server s$_ { resource https://mcp.example.com/s$_; issuer okta; "
+    . "role * { allow tool x; } }\n" } 1 .. 80) . $1!e;
+$many =~ s!(location = /metrics)!join('', map {
+    "location /s$_ { mcp_auth s$_; return 204; }\n" } 70, 80) . $1!e;
+
+ok(gateway->reload($many), 'many servers');
+post(call('echo'), uri => "/s$_") for 70, 80;
+($r, %m) = metrics();
+is($m{requests('other', 'error', 'nginx')}, 2, 'are counted as one');
+
+my %servers = map { $_ => 1 } map { /server="([^"]*)"/ } keys %m;
+is(scalar keys %servers, 64, 'of 64');
+
+
 # the dashboard and the alerts ask for nothing that is not there
 
 metrics();

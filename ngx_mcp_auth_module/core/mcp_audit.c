@@ -193,20 +193,22 @@ mcp_trace_id(const mcp_str_t *traceparent)
 
     mcp_str_null(&id);
 
-    if (traceparent->len != 55) {
-        return id;
-    }
-
     p = traceparent->data;
 
-    if (p[0] != '0' || p[1] != '0') {
+    /* a later version may have more behind another dash */
+
+    if (traceparent->len < 55
+        || (traceparent->len > 55
+            && (p[55] != '-' || (p[0] == '0' && p[1] == '0')))
+        || (p[0] == 'f' && p[1] == 'f'))
+    {
         return id;
     }
 
     trace = 0;
     parent = 0;
 
-    for (i = 2; i < 55; i++) {
+    for (i = 0; i < 55; i++) {
 
         if (i == 2 || i == 35 || i == 52) {
             if (p[i] != '-') {
@@ -221,7 +223,7 @@ mcp_trace_id(const mcp_str_t *traceparent)
         }
 
         if (p[i] != '0') {
-            trace |= (i < 35);
+            trace |= (i > 2 && i < 35);
             parent |= (i > 35 && i < 52);
         }
     }

@@ -124,7 +124,8 @@ size_t mcp_audit_operator_line(const mcp_audit_operator_t *a,
     unsigned char *out);
 
 /* The trace id of a W3C traceparent, strictly parsed (00-32hex-16hex-2hex, not
- * zero), or an empty string. */
+ * zero; of a later version the same, and what may stand behind it), or an empty
+ * string. */
 mcp_str_t mcp_trace_id(const mcp_str_t *traceparent);
 
 

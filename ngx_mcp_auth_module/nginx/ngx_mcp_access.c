@@ -17,12 +17,16 @@
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_reply.h"
+#include "mcp_redact.h"
 
 
 /* a refusal is remembered this long, in this worker only */
 #define NGX_MCP_REFUSED_TIME   5
 /* a verified token at most this long, whatever its exp */
 #define NGX_MCP_VERIFIED_TIME  300
+/* bytes of a claim in error.log, and how many audiences */
+#define NGX_MCP_TOLD           256
+#define NGX_MCP_TOLD_MOST      4
 
 
 static ngx_int_t ngx_mcp_access_step(ngx_http_request_t *r,
@@ -37,6 +41,8 @@ static ngx_int_t ngx_mcp_access_verified(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_refuse(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, const char *reason);
+static void ngx_mcp_access_tell(ngx_http_request_t *r, const char *reason,
+    const char *claim, const mcp_str_t *value);
 static ngx_int_t ngx_mcp_access_wait(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static void ngx_mcp_access_wake(void *data);
@@ -269,10 +275,43 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     /* not cached: another server of this gateway may know the issuer */
 
+    ngx_mcp_access_tell(r, "unknown_issuer", "iss", iss);
+
     mcp_jwt_free(ctx->jwt);
     ctx->jwt = NULL;
 
     return ngx_mcp_reply_unauthorized(r, ctx, 1, "unknown_issuer");
+}
+
+
+/*
+ * For the operator who wonders why: what the token has, to be laid beside what
+ * the configuration has.  It is a caller's text, nobody has vouched for it:
+ * nothing that could be a secret, another line or a terminal's command.
+ */
+static void
+ngx_mcp_access_tell(ngx_http_request_t *r, const char *reason,
+    const char *claim, const mcp_str_t *value)
+{
+    size_t  i, len;
+    u_char  text[NGX_MCP_TOLD];
+
+    if (r->connection->log->log_level < NGX_LOG_INFO) {
+        return;
+    }
+
+    len = ngx_min(value->len, NGX_MCP_TOLD);
+    len = mcp_redact(value->data, len, value->len > len, text, NGX_MCP_TOLD);
+
+    for (i = 0; i < len; i++) {
+        if (text[i] < 0x20 || text[i] > 0x7e) {
+            text[i] = '?';
+        }
+    }
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "mcp_auth: token refused: %s, its \"%s\" is \"%*s\"", reason,
+                  claim, len, text);
 }
 
 
@@ -544,6 +583,11 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     if (!mcp_principal_audience(p, audiences, n)) {
+
+        for (i = 0; i < p->naudiences && i < NGX_MCP_TOLD_MOST; i++) {
+            ngx_mcp_access_tell(r, "audience", "aud", &p->audiences[i]);
+        }
+
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "audience");
     }
 
@@ -559,6 +603,16 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
         return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32600,
                                    "Body on GET or DELETE", "unwanted_body");
+    }
+
+    if (ctx->mirror.method.data || ctx->mirror.name.data) {
+
+        /* of a message that is not there */
+
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32020,
+                                   "Header mismatch: no message",
+                                   ctx->mirror.method.data ? "method_mismatch"
+                                                           : "name_mismatch");
     }
 
     ctx->state = NGX_MCP_DECIDE;

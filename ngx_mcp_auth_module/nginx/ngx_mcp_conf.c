@@ -478,6 +478,7 @@ ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
     }
 
     mmcf->used = 1;
+    conf->server->located = 1;
 
     ctx = cf->ctx;
 

@@ -24,6 +24,7 @@ static ngx_int_t ngx_mcp_finish_credential(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_replies(ngx_conf_t *cf,
     ngx_mcp_server_t *sv);
+static void ngx_mcp_finish_located(ngx_conf_t *cf, ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_locations(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
@@ -296,7 +297,27 @@ ngx_mcp_finish_server(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
         return NGX_ERROR;
     }
 
+    ngx_mcp_finish_located(cf, sv);
+
     return ngx_mcp_finish_replies(cf, sv);
+}
+
+
+/*
+ * Whoever wrote all the rules and forgot mcp_auth has an open location and
+ * believes that it is protected.
+ */
+static void
+ngx_mcp_finish_located(ngx_conf_t *cf, ngx_mcp_server_t *sv)
+{
+    if (sv->located) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "mcp_server \"%V\" protects nothing: no location has "
+                  "\"mcp_auth %V\" in %V:%ui", &sv->name, &sv->name,
+                  &sv->conf_file, sv->conf_line);
 }
 
 

@@ -28,6 +28,7 @@ static void *ngx_mcp_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_mcp_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static ngx_int_t ngx_mcp_enter_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_mcp_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mcp_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mcp_header_variables(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
@@ -58,7 +59,7 @@ ngx_module_t  ngx_http_mcp_auth_module = {
     ngx_mcp_commands,                      /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_mcp_init_module,                   /* init module */
     ngx_mcp_init_process,                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -262,11 +263,37 @@ ngx_mcp_enter_handler(ngx_http_request_t *r)
 }
 
 
+/* In the master, after the zone was made or found again. */
 static ngx_int_t
-ngx_mcp_init_process(ngx_cycle_t *cycle)
+ngx_mcp_init_module(ngx_cycle_t *cycle)
 {
     ngx_uint_t            i;
     ngx_mcp_server_t    **svp;
+    ngx_mcp_counters_t   *counters;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_mcp_auth_module);
+
+    if (mmcf == NULL || !mmcf->used) {
+        return NGX_OK;
+    }
+
+    counters = ngx_mcp_zone_counters(ngx_mcp_zone(mmcf->shm_zone));
+
+    svp = mmcf->servers.elts;
+
+    for (i = 0; i < mmcf->servers.nelts; i++) {
+        svp[i]->stats = ngx_mcp_stats_of(counters->servers, &svp[i]->name);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_init_process(ngx_cycle_t *cycle)
+{
     ngx_mcp_main_conf_t  *mmcf;
 
     if (ngx_process != NGX_PROCESS_WORKER
@@ -295,14 +322,6 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
 #endif
 
     mmcf->zone = ngx_mcp_zone(mmcf->shm_zone);
-
-    svp = mmcf->servers.elts;
-
-    for (i = 0; i < mmcf->servers.nelts; i++) {
-        svp[i]->stats = ngx_mcp_stats_of(
-                            ngx_mcp_zone_counters(mmcf->zone)->servers,
-                            &svp[i]->name);
-    }
 
     mcp_digest_key(&mmcf->digest, mmcf->audit_key_set
                                   ? mmcf->audit_key
@@ -385,6 +404,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
     ngx_mcp_keys_exit_worker(mmcf);
     ngx_mcp_log_exit_worker(mmcf);
     ngx_mcp_stream_exit_worker(mmcf);
+    ngx_mcp_session_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
 }

@@ -121,10 +121,11 @@ typedef struct {
     mcp_policy_t            *policy;
     mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
-    ngx_mcp_stats_t         *stats;             /* set in init_process */
+    ngx_mcp_stats_t         *stats;             /* set in init_module */
     ngx_array_t              clear;             /* unsigned: pointer indices */
     ngx_mcp_deny_e           deny_reply;
     ngx_uint_t               enforce;           /* was said */
+    ngx_uint_t               located;           /* some mcp_auth names it */
     time_t                   stream_grace;      /* s */
     size_t                   preview;           /* bytes; 0: none */
     ngx_str_t                challenge;         /* 401 without a token */

@@ -232,6 +232,15 @@ ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason)
 
     } else {
         r->keepalive = 0;
+
+        if (u && u->cleanup) {
+
+            /* the upstream's cleanup gives back its hold of the request; it
+             * must not be the last one while nginx walks the cleanups */
+
+            r->main->count++;
+        }
+
         ngx_http_finalize_request(r, NGX_ERROR);
     }
 

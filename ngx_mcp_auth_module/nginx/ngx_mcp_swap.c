@@ -27,6 +27,8 @@ static ngx_int_t ngx_mcp_swap_name(ngx_http_request_t *r, ngx_table_elt_t *h,
     mcp_str_t *name);
 static ngx_uint_t ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv);
 static ngx_uint_t ngx_mcp_swap_forgeable(mcp_str_t *name);
+static ngx_uint_t ngx_mcp_swap_replays(ngx_http_request_t *r,
+    mcp_str_t *name);
 static ngx_table_elt_t *ngx_mcp_swap_push(ngx_http_request_t *r,
     ngx_list_t *list, ngx_str_t *key, ngx_str_t *lowcase, ngx_uint_t hash,
     ngx_str_t *value);
@@ -250,7 +252,9 @@ ngx_mcp_swap_filter(ngx_http_request_t *r, ngx_mcp_server_t *sv,
             return NGX_ERROR;
         }
 
-        if (ngx_mcp_swap_stripped(&name, sv)) {
+        if (ngx_mcp_swap_stripped(&name, sv)
+            || ngx_mcp_swap_replays(r, &name))
+        {
             continue;
         }
 
@@ -456,6 +460,15 @@ ngx_mcp_swap_forgeable(mcp_str_t *name)
     }
 
     return 1;
+}
+
+
+/* A replay is asked for by GET, where it needs a session of the caller. */
+static ngx_uint_t
+ngx_mcp_swap_replays(ngx_http_request_t *r, mcp_str_t *name)
+{
+    return r->main->method != NGX_HTTP_GET
+           && mcp_str_eq_lit(name, "last-event-id");
 }
 
 

@@ -96,6 +96,7 @@ describe('demo/run', { skip: Boolean(process.env.MCP_TEST_SAN) }, () => {
 
         demo.child.kill('SIGTERM');
         await demo.end;
+        assert.doesNotMatch(demo.output, /\[(emerg|alert|crit|error|warn)\]/);
         await sleep(50);
         assert.deepEqual(readdirSync(demo.tmp), []);
         rmSync(demo.tmp, { recursive: true });

@@ -1,16 +1,8 @@
 /*
  * The official clients of both eras, with a token that is already there: how
- * a person logs in is the issuer's affair.
+ * a person logs in is the issuer's affair.  Each is loaded when it is used:
+ * demo/client begins anew for every question.
  */
-
-import { Client as ModernClient,
-         StreamableHTTPClientTransport as ModernTransport }
-    from '@modelcontextprotocol/client';
-import { Client as LegacyClient }
-    from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport as LegacyTransport }
-    from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-
 
 const init = (token, headers) => ({
     requestInit: {
@@ -24,9 +16,14 @@ const init = (token, headers) => ({
 export async function legacy(url, token,
                              { name = 'e2e-legacy', headers } = {})
 {
-    const client = new LegacyClient({ name, version: '1.0.0' });
-    await client.connect(new LegacyTransport(new URL(url),
-                                             init(token, headers)));
+    const { Client } = await import(
+        '@modelcontextprotocol/sdk/client/index.js');
+    const { StreamableHTTPClientTransport } = await import(
+        '@modelcontextprotocol/sdk/client/streamableHttp.js');
+    const client = new Client({ name, version: '1.0.0' });
+
+    await client.connect(new StreamableHTTPClientTransport(
+        new URL(url), init(token, headers)));
     return client;
 }
 
@@ -35,10 +32,13 @@ export async function legacy(url, token,
 export async function modern(url, token, { name = 'e2e-modern', headers,
                              mode = { pin: '2026-07-28' } } = {})
 {
-    const client = new ModernClient({ name, version: '1.0.0' },
-                                    { versionNegotiation: { mode } });
-    await client.connect(new ModernTransport(new URL(url),
-                                             init(token, headers)));
+    const { Client, StreamableHTTPClientTransport } = await import(
+        '@modelcontextprotocol/client');
+    const client = new Client({ name, version: '1.0.0' },
+                              { versionNegotiation: { mode } });
+
+    await client.connect(new StreamableHTTPClientTransport(
+        new URL(url), init(token, headers)));
     return client;
 }
 

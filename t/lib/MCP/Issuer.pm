@@ -253,6 +253,12 @@ sub issuer_conf {
              : $self->{discovery} ? ''
              : "jwks_uri $self->{jwks_uri};";
     my $trust = $self->{static} ? '' : "ssl_trusted_certificate $d/ca.pem;";
+
+    # nothing is fast under valgrind, least of all TLS
+
+    my $patience = $ENV{MCP_TEST_VALGRIND} && !$self->{static}
+                   && $self->{conf} !~ /jwks_timeout/
+                 ? 'jwks_timeout 60s;' : '';
     my $audience = defined $self->{audience}
                  ? "audience $self->{audience};" : '';
 
@@ -262,6 +268,7 @@ sub issuer_conf {
         $keys
         $audience
         $trust
+        $patience
         $self->{conf}
     }
 END
