@@ -43,6 +43,7 @@ typedef struct {
     const char          *reason;
     mcp_str_t            rule;
     mcpctl_list_t        matches;       /* mcpctl_match_t */
+    mcpctl_list_t        others;        /* mcp_str_t: rules that do not */
     mcp_str_t            needed;        /* scopes, space separated */
     mcp_str_t            missing;       /* likewise */
 } mcpctl_explain_t;
@@ -403,7 +404,7 @@ mcpctl_explain_decide(mcpctl_explain_t *ex)
 
         mcpctl_rules_match(ex->ctl, ex->server->policy, &ex->roles,
                            m->target_kind, &m->target, m->values,
-                           &ex->matches);
+                           &ex->matches, &ex->others);
 
         if (rc == MCP_OK || d.shadow) {
             kind = m->target_kind;
@@ -561,6 +562,15 @@ mcpctl_explain_text(mcpctl_explain_t *ex)
 
     for (i = 0; i < ex->matches.n; i++) {
         mcpctl_explain_rule(ctl, ex->matches.elts[i]);
+    }
+
+    if (ctl->verbose && ex->others.n) {
+        printf("\nRules of these roles that do not:\n");
+
+        for (i = 0; i < ex->others.n; i++) {
+            printf("  %s\n", mcpctl_shown(ctl, ex->others.elts[i],
+                                          MCPCTL_SHOWN));
+        }
     }
 }
 
