@@ -27,7 +27,7 @@ static const mcpctl_command_t  mcpctl_commands[] = {
       "read the configuration, say what was found" },
 
     { "policy explain", mcpctl_policy_explain,
-      "--server S [--role R[,R...]] [--scope \"S...\"]\n"
+      "[--server S] [--role R[,R...]] [--scope \"S...\"]\n"
       "    [--tool T | --prompt P | --resource URI | --method M]"
       " [--args JSON]",
       "what a holder of these roles may do, and why" },
