@@ -171,7 +171,8 @@ test:
 
 test-valgrind:
 	@MCP_DEPS_EXTRA=valgrind $(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory VALGRIND=1 unit-build valgrind $(MINT)
+	@$(MAKE) --no-print-directory VALGRIND=1 unit-build valgrind $(MINT) \
+	    $(MCPCTL)
 	@$(MAKE) --no-print-directory VALGRIND=1 test-valgrind-run T='$(T)'
 
 test-valgrind-run:

@@ -12,9 +12,8 @@
 #include "mcpctl_jwt.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 
 #define MCPCTL_TOKEN       (1024 * 1024)        /* bytes that are read */
@@ -123,6 +122,11 @@ mcpctl_inspect_read(mcpctl_inspect_t *in, const char *arg)
     text = mcpctl_cstr(arg);
 
     if (mcp_str_eq_lit(&text, "-")) {
+
+        if (isatty(STDIN_FILENO)) {
+            mcpctl_warn(in->ctl, "the token is read from the terminal, up to "
+                        "the end of the file");
+        }
 
         if (mcpctl_read_file(in->ctl, NULL, MCPCTL_TOKEN, &in->token, &why,
                              &err)
