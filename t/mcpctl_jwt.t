@@ -328,6 +328,58 @@ like($r->{out}, qr/^  and \d+ more$/m, 'and so are many');
 like($r->{out}, qr/^  exp: \d+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, in 0d /m,
      'times for people');
 
+# ---- revocation: a file of watermarks
+
+my $with = $t->expand($conf);
+$with =~ s/^http \{/http { mcp_revocation_file revoked;/m or die;
+$t->write_file('revoked.conf', $with);
+
+sub stamp {
+    my @t = gmtime($_[0]);
+    return sprintf('%d-%02d-%02dT%02d:%02d:%02dZ', $t[5] + 1900, $t[4] + 1,
+                   @t[3, 2, 1, 0]);
+}
+
+my $issued = time - 100;
+my $own = token(iat => $issued, jti => 'J1');
+my ($before, $at, $later) = map { stamp($issued + $_) } -11, -10, 50;
+my $iss = $okta->{issuer};
+
+for (["user $iss alice $later", 'revoked'], ["client $iss test-client $later",
+      'revoked'], ["token $iss J1 $later", 'revoked'],
+     ["issuer $iss - $later", 'revoked'], ["all - - $later", 'revoked'],
+     ["user $iss alice $at", 'revoked', 'in the leeway of a fast clock'],
+     ["user $iss alice $before", undef], ["user $iss bob $later", undef],
+     ["user $iss/ alice $later", undef], ["token $iss J2 $later", undef],
+     ["user $iss alice $later until=" . stamp(time - 3600), undef],
+     ["user $iss alice $later until=" . stamp(time + 3600), 'revoked'],
+     ["user $iss alice $later by=ops reason=left", 'revoked'], ['', undef])
+{
+    my ($line, $reason, $what) = @$_;
+
+    $t->write_file('revoked', "# who\n$line\nend\n");
+    $r = $ctl->run({ conf => "$d/revoked.conf", stdin => $own },
+                   qw/ jwt inspect --server main --json /);
+    is($r->{json}{reason}, $reason, $what // "revocation: $line")
+        or diag($r->{out}, $r->{err});
+    ok($r->{json}{complete}, 'all was checked');
+}
+
+for ('', 'user x', "all - - $later\n") {
+    $t->write_file('revoked', $_);
+    $r = $ctl->run({ conf => "$d/revoked.conf", stdin => $own },
+                   qw/ jwt inspect --server main --json /);
+    my ($step) = grep { $_->{step} eq 'revocation' } @{$r->{json}{steps}};
+    is($step->{result}, 'not_checked', 'a broken file proves nothing');
+    like($step->{detail}, qr/revoked:\d+$/, 'its line');
+}
+
+unlink "$d/revoked";
+$r = $ctl->run({ conf => "$d/revoked.conf", stdin => $own },
+               qw/ jwt inspect --server main --json /);
+ok($r->{json}{accepted} && !$r->{json}{complete}, 'neither does no file');
+
+
 # own tokens: form and checksum
 
 for (['mcpp_', 'token_unknown'], ['mcpv_' . 'a' x 49, 'token_unknown'],

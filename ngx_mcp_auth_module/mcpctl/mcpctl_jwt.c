@@ -1,8 +1,8 @@
 /*
  * `jwt inspect`: why would this token be refused.  The steps are the gateway's,
  * done by the same functions of core/, at the present time: form, issuer, key
- * and signature, claims; then for each server whether the issuer is one of its
- * own, the audience, the roles that it has rules for.
+ * and signature, claims, revocation; then for each server whether the issuer is
+ * one of its own, the audience, the roles that it has rules for.
  *
  * The gateway fetches key sets; mcpctl does not.  Without keys (jwks_file of
  * the issuer, or --jwks) it says that the signature was not checked, and looks
@@ -269,6 +269,7 @@ mcpctl_inspect_jwt(mcpctl_inspect_t *in)
 
         if (in->principal) {
             mcpctl_inspect_check(in, "claims", MCPCTL_PASSED, NULL, NULL);
+            mcpctl_inspect_revoked(in, in->principal, is->jwt.leeway);
             mcpctl_inspect_servers(in, jwt);
 
         } else {

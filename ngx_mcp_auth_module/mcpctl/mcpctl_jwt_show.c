@@ -93,6 +93,10 @@ static const struct {
     /* servers */
     { "audience", "\"aud\" has none of the audiences that this server wants" },
 
+    /* revocation */
+    { "revoked", "what was issued to this user or client, or as this token, "
+      "was revoked" },
+
     /* own tokens */
     { "token_unknown", "there is no such token" },
     { "token_revoked", "it was revoked" },
