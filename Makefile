@@ -54,6 +54,8 @@ MINT       := $(if $(wildcard t/lib/mint.c),$(BUILD)/mint)
 
 MODULES_DIR := /usr/lib/nginx/modules
 SBIN_DIR    := /usr/sbin
+MAN_DIR     := /usr/share/man/man8
+BASH_DIR    := /usr/share/bash-completion/completions
 
 export ASAN_OPTIONS  := detect_odr_violation=0:detect_stack_use_after_return=1
 export LSAN_OPTIONS  := suppressions=$(TOP)/t/lib/lsan.supp:print_suppressions=0
@@ -95,7 +97,7 @@ help:
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
 	@echo 'make bench      CPU time of a request; ROUNDS=9 SECONDS=1 ONLY= CHECK=1'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
-	@echo 'make install    into $(MODULES_DIR); DESTDIR='
+	@echo 'make install    into $(MODULES_DIR) and $(SBIN_DIR); DESTDIR='
 	@echo 'make clean      remove build/'
 
 deps:
@@ -174,7 +176,8 @@ test:
 
 test-valgrind:
 	@MCP_DEPS_EXTRA=valgrind $(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory VALGRIND=1 unit-build valgrind $(MINT)
+	@$(MAKE) --no-print-directory VALGRIND=1 unit-build valgrind $(MINT) \
+	    $(MCPCTL)
 	@$(MAKE) --no-print-directory VALGRIND=1 test-valgrind-run T='$(T)'
 
 test-valgrind-run:
@@ -196,10 +199,13 @@ run:
 install: build
 	install -d '$(DESTDIR)$(MODULES_DIR)' \
 	    '$(DESTDIR)/usr/share/nginx/modules-available' \
-	    '$(DESTDIR)$(SBIN_DIR)'
-	install -m 755 build/mcpctl '$(DESTDIR)$(SBIN_DIR)/'
+	    '$(DESTDIR)$(SBIN_DIR)' '$(DESTDIR)$(MAN_DIR)' \
+	    '$(DESTDIR)$(BASH_DIR)'
 	install -m 644 build/ngx_http_mcp_auth_module.so \
 	    '$(DESTDIR)$(MODULES_DIR)/'
+	install -m 755 build/mcpctl '$(DESTDIR)$(SBIN_DIR)/'
+	install -m 644 docs/man/mcpctl.8 '$(DESTDIR)$(MAN_DIR)/'
+	install -m 644 contrib/bash-completion/mcpctl '$(DESTDIR)$(BASH_DIR)/'
 	echo 'load_module modules/ngx_http_mcp_auth_module.so;' > \
 	    '$(DESTDIR)/usr/share/nginx/modules-available/mod-http-mcp-auth.conf'
 

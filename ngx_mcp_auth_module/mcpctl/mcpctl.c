@@ -18,7 +18,6 @@ static int mcpctl_global(mcpctl_t *ctl, int argc, char **argv, int *i);
 static int mcpctl_option(mcpctl_t *ctl, const mcpctl_option_t *options,
     int argc, char **argv, int *i);
 static void mcpctl_help(const mcpctl_t *ctl);
-static void mcpctl_free(mcpctl_t *ctl);
 
 
 static const mcpctl_command_t  mcpctl_commands[] = {
@@ -27,7 +26,7 @@ static const mcpctl_command_t  mcpctl_commands[] = {
       "read the configuration, say what was found" },
 
     { "policy explain", mcpctl_policy_explain,
-      "--server S [--role R[,R...]] [--scope \"S...\"]\n"
+      "[--server S] [--role R[,R...]] [--scope \"S...\"]\n"
       "    [--tool T | --prompt P | --resource URI | --method M]"
       " [--args JSON]",
       "what a holder of these roles may do, and why" },
@@ -101,7 +100,7 @@ main(int argc, char **argv)
 
 done:
 
-    mcpctl_free(ctl);
+    mcpctl_mem_free(ctl);
 
     return rc;
 }
@@ -310,11 +309,4 @@ mcpctl_help(const mcpctl_t *ctl)
            "  --version\n\n"
            "Exit codes: 0 done or allowed, 1 refused or not found, "
            "2 usage,\n3 configuration or store failed.  See mcpctl(8).\n");
-}
-
-
-static void
-mcpctl_free(mcpctl_t *ctl)
-{
-    mcpctl_mem_free(ctl);
 }

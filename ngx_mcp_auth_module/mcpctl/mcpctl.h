@@ -56,7 +56,7 @@ struct mcpctl_command_s {
 };
 
 
-/* An option of a command; --NAME VALUE or --NAME=VALUE, at most once. */
+/* An option of a command; --NAME VALUE or --NAME=VALUE; the last one counts. */
 typedef struct {
     const char               *name;
     const char              **value;            /* NULL: it has none, */

@@ -10,6 +10,9 @@
 
 
 static void mcpctl_check_text(mcpctl_t *ctl);
+static void mcpctl_check_warn(mcpctl_t *ctl);
+static unsigned mcpctl_check_known(mcpctl_t *ctl, unsigned role);
+static void mcpctl_check_grants(mcpctl_t *ctl);
 static void mcpctl_check_servers(mcpctl_t *ctl);
 static void mcpctl_check_issuers(mcpctl_t *ctl);
 static void mcpctl_check_stores(mcpctl_t *ctl);
@@ -40,6 +43,8 @@ mcpctl_config_check(mcpctl_t *ctl, int argc, char **argv)
         return MCPCTL_FAILED;
     }
 
+    mcpctl_check_warn(ctl);
+
     if (ctl->json) {
         mcpctl_check_json(ctl);
 
@@ -61,7 +66,105 @@ mcpctl_check_text(mcpctl_t *ctl)
 
     mcpctl_check_servers(ctl);
     mcpctl_check_issuers(ctl);
+
+    if (ctl->verbose) {
+        mcpctl_check_grants(ctl);
+    }
+
     mcpctl_check_stores(ctl);
+}
+
+
+/* What nginx takes, and is hardly meant. */
+static void
+mcpctl_check_warn(mcpctl_t *ctl)
+{
+    unsigned          i, k, role;
+    mcpctl_issuer_t  *is;
+    mcpctl_server_t  *sv;
+
+    for (i = 0; i < ctl->conf->servers.n; i++) {
+        sv = ctl->conf->servers.elts[i];
+
+        if (sv->nlocations == 0) {
+            mcpctl_warn(ctl, "mcp_server \"%s\" protects no location in "
+                        "%s:%u", sv->name.data, sv->place.file.data,
+                        sv->place.line);
+        }
+    }
+
+    for (i = 0; i < ctl->conf->issuers.n; i++) {
+        is = ctl->conf->issuers.elts[i];
+
+        for (k = 0; k < is->jwt.nrole_map; k++) {
+            role = is->jwt.role_map[k].role;
+
+            if ((k && is->jwt.role_map[k - 1].role == role)
+                || mcpctl_check_known(ctl, role))
+            {
+                continue;
+            }
+
+            mcpctl_warn(ctl, "mcp_issuer \"%s\": role \"%s\" is in no "
+                        "mcp_server in %s:%u", is->name.data,
+                        ctl->conf->roles[role].data, is->place.file.data,
+                        is->place.line);
+        }
+    }
+}
+
+
+static unsigned
+mcpctl_check_known(mcpctl_t *ctl, unsigned role)
+{
+    unsigned          i;
+    mcpctl_server_t  *sv;
+
+    for (i = 0; i < ctl->conf->servers.n; i++) {
+        sv = ctl->conf->servers.elts[i];
+
+        if (mcp_role_held(&sv->roles, role)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* --verbose: which value of the roles claim gives which role */
+static void
+mcpctl_check_grants(mcpctl_t *ctl)
+{
+    unsigned          i, k;
+    const char       *cells[4];
+    mcpctl_table_t   *table;
+    mcpctl_issuer_t  *is;
+    mcp_role_map_t   *map;
+
+    static const char *const  headings[] = {
+        "ISSUER", "CLAIM", "VALUE", "ROLE", NULL
+    };
+
+    table = mcpctl_table(ctl, headings);
+
+    for (i = 0; i < ctl->conf->issuers.n; i++) {
+        is = ctl->conf->issuers.elts[i];
+
+        for (k = 0; k < is->jwt.nrole_map; k++) {
+            map = &is->jwt.role_map[k];
+
+            cells[0] = mcpctl_shown(ctl, &is->name, MCPCTL_SHOWN);
+            cells[1] = mcpctl_shown(ctl, &is->jwt.roles_claim, MCPCTL_SHOWN);
+            cells[2] = mcpctl_shown(ctl, &map->value, MCPCTL_SHOWN);
+            cells[3] = mcpctl_shown(ctl, &ctl->conf->roles[map->role],
+                                    MCPCTL_SHOWN);
+            mcpctl_row(table, cells);
+        }
+    }
+
+    putchar('\n');
+    mcpctl_table_print(table);
 }
 
 

@@ -10,9 +10,10 @@
 #include "mcp_seal.h"
 
 
-#define MCPCTL_ZONE_LEAST    (256 * 1024)
-#define MCPCTL_AUDIT_LEAST   8192
-#define MCPCTL_AUDIT_MOST    (16 * 1024 * 1024)
+#define MCPCTL_ZONE_LEAST             (256 * 1024)
+#define MCPCTL_REVOCATION_ZONE_LEAST  (64 * 1024)
+#define MCPCTL_AUDIT_LEAST            8192
+#define MCPCTL_AUDIT_MOST             (16 * 1024 * 1024)
 
 
 typedef struct {
@@ -40,8 +41,6 @@ static int mcpctl_conf_zone(mcpctl_parser_t *ps);
 static int mcpctl_conf_audit(mcpctl_parser_t *ps);
 static int mcpctl_conf_audit_key(mcpctl_parser_t *ps);
 static int mcpctl_conf_session_key(mcpctl_parser_t *ps);
-static int mcpctl_conf_path(mcpctl_parser_t *ps);
-static int mcpctl_conf_failures(mcpctl_parser_t *ps);
 static int mcpctl_finish(mcpctl_parser_t *ps);
 static int mcpctl_finish_level(mcpctl_parser_t *ps, mcpctl_level_t *level);
 static void mcpctl_limits_defaults(mcpctl_limits_t *limits);
@@ -515,13 +514,18 @@ mcpctl_conf_user(mcpctl_parser_t *ps)
 static int
 mcpctl_conf_http(mcpctl_parser_t *ps)
 {
+    int  rc;
+
     if (ps->http) {
         return mcpctl_parse_duplicate(ps);
     }
 
     ps->http = 1;
 
-    return mcpctl_conf_level(ps);
+    rc = mcpctl_conf_level(ps);
+    ps->end = mcpctl_read_place(&ps->rd);
+
+    return rc;
 }
 
 
@@ -812,58 +816,16 @@ mcpctl_conf_session_key(mcpctl_parser_t *ps)
 }
 
 
-/* mcp_token_file, mcp_revocation_file */
-static int
-mcpctl_conf_path(mcpctl_parser_t *ps)
-{
-    mcp_str_t  *name, *to;
-
-    name = mcpctl_word(ps, 0);
-    to = mcpctl_is(name, "mcp_token_file") ? &ps->conf->token_file
-                                           : &ps->conf->revocation_file;
-
-    if (to->len) {
-        return mcpctl_parse_duplicate(ps);
-    }
-
-    if (mcpctl_word(ps, 1)->len == 0) {
-        return mcpctl_read_error(&ps->rd, "\"%s\" directive has an empty "
-                                 "value", name->data);
-    }
-
-    *to = mcpctl_full_name(ps->ctl, &ps->conf->dir, mcpctl_word(ps, 1));
-
-    return MCP_OK;
-}
-
-
-static int
-mcpctl_conf_failures(mcpctl_parser_t *ps)
-{
-    if (ps->conf->token_failures != -1) {
-        return mcpctl_parse_duplicate(ps);
-    }
-
-    ps->conf->token_failures = mcpctl_number(mcpctl_word(ps, 1));
-
-    if (ps->conf->token_failures == -1) {
-        return mcpctl_read_error(&ps->rd, "\"mcp_token_failures\" directive "
-                                 "invalid number");
-    }
-
-    return MCP_OK;
-}
-
-
 /* http {} is complete: names are looked up, defaults filled in. */
 static int
 mcpctl_finish(mcpctl_parser_t *ps)
 {
-    unsigned          i;
+    unsigned          i, used;
     mcpctl_conf_t    *conf;
     mcpctl_server_t  *sv;
 
     conf = ps->conf;
+    used = 0;
 
     if (mcpctl_finish_stores(ps) != MCP_OK) {
         return MCP_ERROR;
@@ -881,10 +843,6 @@ mcpctl_finish(mcpctl_parser_t *ps)
         }
     }
 
-    if (conf->token_failures == -1) {
-        conf->token_failures = 20;
-    }
-
     for (i = 0; i < ps->levels.n; i++) {
         if (mcpctl_finish_level(ps, ps->levels.elts[i]) != MCP_OK) {
             return MCP_ERROR;
@@ -894,13 +852,23 @@ mcpctl_finish(mcpctl_parser_t *ps)
     for (i = 0; i < conf->servers.n; i++) {
         sv = conf->servers.elts[i];
 
+        used += sv->nlocations;
+
         if (sv->nlocations == 0) {
             mcpctl_finish_limits(sv, NULL);
-
-        } else if (ps->zone != -1 && ps->zone < MCPCTL_ZONE_LEAST) {
-            return mcpctl_error(ps->ctl, MCP_ERROR, "mcp_zone is smaller "
-                                "than 256k");
         }
+    }
+
+    if (used && ps->zone != -1 && ps->zone < MCPCTL_ZONE_LEAST) {
+        return mcpctl_place_error(ps->ctl, &ps->end, "mcp_zone is smaller "
+                                  "than 256k");
+    }
+
+    if (used && conf->revocation_zone != -1
+        && conf->revocation_zone < MCPCTL_REVOCATION_ZONE_LEAST)
+    {
+        return mcpctl_place_error(ps->ctl, &ps->end, "mcp_revocation_zone is "
+                                  "smaller than 64k");
     }
 
     return MCP_OK;

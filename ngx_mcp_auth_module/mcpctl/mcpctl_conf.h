@@ -97,7 +97,7 @@ typedef struct {
     unsigned             port;
     mcp_str_t            path;          /* of the unix socket */
     mcp_str_t            user;
-    mcp_str_t            password;      /* as written; see mcpctl_secret() */
+    mcp_str_t            password;      /* "${...}": see mcpctl_secret() */
     unsigned             database;
     unsigned             tls;
     mcp_str_t            trusted_certificate;
@@ -128,7 +128,6 @@ struct mcpctl_conf_s {
     mcp_str_t            token_file;            /* empty: none */
     mcp_str_t            token_keys[MCPCTL_TOKEN_KEYS];         /* paths */
     unsigned             ntoken_keys;
-    mcpctl_place_t       token_keys_place;
     int64_t              token_failures;
     mcp_str_t            revocation_file;       /* empty: none */
     int64_t              revocation_zone;       /* bytes */
@@ -163,9 +162,8 @@ mcpctl_server_t *mcpctl_conf_the_server(mcpctl_t *ctl, const char *name);
 mcp_jwk_set_t *mcpctl_conf_keys(mcpctl_t *ctl, const mcpctl_issuer_t *is);
 
 /*
- * Text with ${env:NAME} and ${file:PATH}, or file:PATH as a whole -> what it
- * stands for.  MCPCTL_OK, or MCPCTL_FAILED: said what is wrong.  The caller
- * wipes it.
+ * Text with ${env:NAME} and ${file:PATH} -> what it stands for.  MCPCTL_OK, or
+ * MCPCTL_FAILED: said what is wrong.  The caller wipes it.
  */
 int mcpctl_secret(mcpctl_t *ctl, const mcp_str_t *text, mcp_str_t *secret);
 

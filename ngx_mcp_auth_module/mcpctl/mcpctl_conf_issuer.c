@@ -511,33 +511,37 @@ mcpctl_issuer_discovery(mcpctl_parser_t *ps, mcpctl_issuer_t *is)
 static int
 mcpctl_issuer_trusted(mcpctl_parser_t *ps, mcpctl_issuer_t *is)
 {
-    int          ok;
-    X509_STORE  *store;
-
     if (is->trusted_certificate.len == 0) {
         return MCP_OK;
     }
 
     is->trusted_certificate = mcpctl_full_name(ps->ctl, &ps->conf->dir,
                                                &is->trusted_certificate);
-    if (!ps->files) {
-        return MCP_OK;
-    }
 
-    store = X509_STORE_new();
-    ok = store && X509_STORE_load_locations(store,
-                                    (char *) is->trusted_certificate.data,
-                                    NULL);
-    X509_STORE_free(store);
-    ERR_clear_error();
-
-    if (ok) {
+    if (!ps->files || mcpctl_conf_trusted(&is->trusted_certificate)) {
         return MCP_OK;
     }
 
     return mcpctl_place_error(ps->ctl, &is->place, "mcp_issuer \"%s\": cannot "
                               "use trusted certificates in \"%s\"",
                               is->name.data, is->trusted_certificate.data);
+}
+
+
+/* 1: the file has certificates. */
+int
+mcpctl_conf_trusted(const mcp_str_t *path)
+{
+    int          ok;
+    X509_STORE  *store;
+
+    store = X509_STORE_new();
+    ok = store && X509_STORE_load_locations(store, (char *) path->data, NULL);
+
+    X509_STORE_free(store);
+    ERR_clear_error();
+
+    return ok;
 }
 
 

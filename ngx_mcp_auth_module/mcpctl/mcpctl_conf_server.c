@@ -145,12 +145,9 @@ mcpctl_conf_mcp_line(mcpctl_parser_t *ps)
             return mcpctl_parse_duplicate(ps);
         }
 
-        if (!mcp_str_caseeq(value->data, value->len, "on", 2)
-            && !mcp_str_caseeq(value->data, value->len, "off", 3))
-        {
-            return mcpctl_read_error(&ps->rd, "invalid value \"%s\" in "
-                                     "\"tokens\" directive, it must be "
-                                     "\"on\" or \"off\"", value->data);
+        if (!mcpctl_is(value, "on") && !mcpctl_is(value, "off")) {
+            return mcpctl_read_error(&ps->rd, "tokens \"%s\" is neither on "
+                                     "nor off", value->data);
         }
 
         sv->tokens = (value->len == 2);
@@ -545,12 +542,17 @@ mcpctl_finish_issuers(mcpctl_parser_t *ps, mcpctl_server_t *sv)
 }
 
 
-/* Rules of a role that none of the issuers grants can never match. */
+/* Rules of a role that none of the issuers grants can never match; a token of
+ * the gateway's own may have any role. */
 static int
 mcpctl_finish_roles(mcpctl_parser_t *ps, mcpctl_server_t *sv)
 {
     unsigned          i, j, number, found;
     mcpctl_issuer_t  *is;
+
+    if (sv->tokens == 1) {
+        return MCP_OK;
+    }
 
     for (number = 1; number < ps->conf->nroles; number++) {
 

@@ -13,8 +13,6 @@
 #define MCPCTL_HOST  253                /* RFC 1035 */
 
 
-static const char *mcpctl_url_authority(const unsigned char *p,
-    const unsigned char *last, unsigned *loopback);
 static const char *mcpctl_url_ipv6(const unsigned char *p, size_t len,
     unsigned *loopback);
 static const char *mcpctl_url_host(const unsigned char *p, size_t len,
@@ -189,8 +187,10 @@ const char *
 mcpctl_url(const mcp_str_t *url, size_t *path)
 {
     size_t                i, scheme;
-    unsigned              loopback, tls;
+    unsigned              tls;
+    mcp_str_t             authority;
     const char           *error;
+    mcpctl_authority_t    a;
     const unsigned char  *p, *last;
 
     if (url->len > MCPCTL_URL) {
@@ -228,13 +228,16 @@ mcpctl_url(const mcp_str_t *url, size_t *path)
         /* void */
     }
 
-    error = mcpctl_url_authority(url->data + scheme, p, &loopback);
+    authority.data = url->data + scheme;
+    authority.len = (size_t) (p - authority.data);
+
+    error = mcpctl_authority(&authority, &a);
 
     if (error) {
         return error;
     }
 
-    if (!tls && !loopback) {
+    if (!tls && !a.loopback) {
         return "http:// is allowed to a loopback address only";
     }
 
@@ -246,36 +249,47 @@ mcpctl_url(const mcp_str_t *url, size_t *path)
 }
 
 
-static const char *
-mcpctl_url_authority(const unsigned char *p, const unsigned char *last,
-    unsigned *loopback)
+/* HOST, HOST:PORT, [IPV6] or [IPV6]:PORT. */
+const char *
+mcpctl_authority(const mcp_str_t *text, mcpctl_authority_t *a)
 {
     int64_t               n;
     mcp_str_t             port;
     const char           *error;
-    const unsigned char  *end;
+    const unsigned char  *p, *last, *end;
 
-    if (memchr(p, '@', (size_t) (last - p))) {
+    p = text->data;
+    last = p + text->len;
+
+    memset(a, 0, sizeof(mcpctl_authority_t));
+
+    if (memchr(p, '@', text->len)) {
         return "the URL must not have a user name";
     }
 
     if (p < last && *p == '[') {
 
-        end = memchr(p, ']', (size_t) (last - p));
+        end = memchr(++p, ']', text->len - 1);
         if (end == NULL) {
             return "the URL has an invalid host";
         }
 
-        error = mcpctl_url_ipv6(p + 1, (size_t) (end - p - 1), loopback);
-        end++;
+        error = mcpctl_url_ipv6(p, (size_t) (end - p), &a->loopback);
 
     } else {
-        end = memchr(p, ':', (size_t) (last - p));
+        end = memchr(p, ':', text->len);
         if (end == NULL) {
             end = last;
         }
 
-        error = mcpctl_url_host(p, (size_t) (end - p), loopback);
+        error = mcpctl_url_host(p, (size_t) (end - p), &a->loopback);
+    }
+
+    a->host.data = (unsigned char *) p;
+    a->host.len = (size_t) (end - p);
+
+    if (end < last && *end == ']') {
+        end++;
     }
 
     if (error || end == last) {
@@ -291,7 +305,13 @@ mcpctl_url_authority(const unsigned char *p, const unsigned char *last,
 
     n = port.len > 5 ? -1 : mcpctl_number(&port);
 
-    return (n < 1 || n > 65535) ? "the URL has an invalid port" : NULL;
+    if (n < 1 || n > 65535) {
+        return "the URL has an invalid port";
+    }
+
+    a->port = (unsigned) n;
+
+    return NULL;
 }
 
 

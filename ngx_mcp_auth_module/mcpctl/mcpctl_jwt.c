@@ -1,8 +1,8 @@
 /*
  * `jwt inspect`: why would this token be refused.  The steps are the gateway's,
  * done by the same functions of core/, at the present time: form, issuer, key
- * and signature, claims; then for each server whether the issuer is one of its
- * own, the audience, the roles that it has rules for.
+ * and signature, claims, revocation; then for each server whether the issuer is
+ * one of its own, the audience, the roles that it has rules for.
  *
  * The gateway fetches key sets; mcpctl does not.  Without keys (jwks_file of
  * the issuer, or --jwks) it says that the signature was not checked, and looks
@@ -12,9 +12,8 @@
 #include "mcpctl_jwt.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 
 #define MCPCTL_TOKEN       (1024 * 1024)        /* bytes that are read */
@@ -123,6 +122,11 @@ mcpctl_inspect_read(mcpctl_inspect_t *in, const char *arg)
     text = mcpctl_cstr(arg);
 
     if (mcp_str_eq_lit(&text, "-")) {
+
+        if (isatty(STDIN_FILENO)) {
+            mcpctl_warn(in->ctl, "the token is read from the terminal, up to "
+                        "the end of the file");
+        }
 
         if (mcpctl_read_file(in->ctl, NULL, MCPCTL_TOKEN, &in->token, &why,
                              &err)
@@ -233,7 +237,9 @@ mcpctl_inspect_jwt(mcpctl_inspect_t *in)
 
     max = in->server ? in->server->max_token : MCPCTL_MAX_TOKEN;
 
-    jwt = mcp_jwt_parse(&in->token, max, &reason);
+    reason = "token_too_long";
+    jwt = in->token.len > max ? NULL
+                              : mcp_jwt_parse(&in->token, max, &reason);
 
     if (jwt == NULL) {
         mcpctl_inspect_check(in, "form", MCPCTL_FAILED_IT, reason, NULL);
@@ -263,6 +269,7 @@ mcpctl_inspect_jwt(mcpctl_inspect_t *in)
 
         if (in->principal) {
             mcpctl_inspect_check(in, "claims", MCPCTL_PASSED, NULL, NULL);
+            mcpctl_inspect_revoked(in, in->principal, is->jwt.leeway);
             mcpctl_inspect_servers(in, jwt);
 
         } else {

@@ -1,5 +1,5 @@
 /*
- * What `jwt inspect` finds out, for the two files that find it and show it.
+ * What `jwt inspect` finds out, for the files that find it and show it.
  */
 
 #ifndef MCPCTL_JWT_H
@@ -60,6 +60,10 @@ void mcpctl_inspect_check(mcpctl_inspect_t *in, const char *name,
 
 /* mcpctl_jwt_own.c: a token of the gateway's own. */
 void mcpctl_inspect_own(mcpctl_inspect_t *in);
+
+/* mcpctl_jwt_revoked.c: is this caller revoked; leeway: of its issuer (s). */
+void mcpctl_inspect_revoked(mcpctl_inspect_t *in, const mcp_principal_t *p,
+    int leeway);
 
 /* mcpctl_jwt_show.c */
 void mcpctl_inspect_show(mcpctl_inspect_t *in);

@@ -209,12 +209,22 @@ mcpctl_own_copy(mcpctl_inspect_t *in, const mcp_access_key_t *key)
 }
 
 
+/* A token falls with its owner, too. */
 static void
 mcpctl_own_servers(mcpctl_inspect_t *in)
 {
     unsigned             i;
     mcpctl_server_t     *sv;
+    mcp_principal_t     *p;
     mcpctl_at_server_t  *at;
+
+    if (in->key) {
+        p = mcp_access_key_principal(in->key, 0, NULL, 0, &in->ctl->mem);
+
+        if (p) {
+            mcpctl_inspect_revoked(in, p, 0);
+        }
+    }
 
     for (i = 0; in->key && i < in->ctl->conf->servers.n; i++) {
         sv = in->ctl->conf->servers.elts[i];

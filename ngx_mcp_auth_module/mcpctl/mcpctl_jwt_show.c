@@ -18,6 +18,8 @@ static void mcpctl_show_checks(mcpctl_inspect_t *in);
 static void mcpctl_show_servers(mcpctl_inspect_t *in);
 static void mcpctl_show_members(mcpctl_inspect_t *in, const char *title,
     json_t *object);
+static void mcpctl_show_member(mcpctl_inspect_t *in, const char *name,
+    json_t *value);
 static char *mcpctl_show_date(mcpctl_inspect_t *in, const char *name,
     const json_t *value);
 static char *mcpctl_show_time(mcpctl_t *ctl, int64_t sec);
@@ -38,7 +40,7 @@ static const struct {
 } mcpctl_whys[] = {
 
     /* form */
-    { "token_too_large", "longer than mcp_max_token" },
+    { "token_too_long", "longer than mcp_max_token" },
     { "token_characters", "characters that no token has" },
     { "token_segments", "not three parts with dots between them" },
     { "token_encoding", "a part is no base64url" },
@@ -90,6 +92,10 @@ static const struct {
 
     /* servers */
     { "audience", "\"aud\" has none of the audiences that this server wants" },
+
+    /* revocation */
+    { "revoked", "what was issued to this user or client, or as this token, "
+      "was revoked" },
 
     /* own tokens */
     { "token_unknown", "there is no such token" },
@@ -229,14 +235,17 @@ mcpctl_show_servers(mcpctl_inspect_t *in)
 }
 
 
+/* Those that decide come first: of many claims some are left out. */
 static void
 mcpctl_show_members(mcpctl_inspect_t *in, const char *title, json_t *object)
 {
-    char        *text;
     json_t      *value;
-    unsigned     n;
-    mcp_str_t    s;
-    const char  *name, *date;
+    unsigned     i, n;
+    const char  *name;
+
+    static const char *const  first[] = {
+        "alg", "kid", "typ", "iss", "aud", "sub", "exp", "iat", "nbf", "jti"
+    };
 
     if (object == NULL) {
         return;
@@ -246,7 +255,26 @@ mcpctl_show_members(mcpctl_inspect_t *in, const char *title, json_t *object)
 
     n = 0;
 
+    for (i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+        value = json_object_get(object, first[i]);
+
+        if (value) {
+            mcpctl_show_member(in, first[i], value);
+            n++;
+        }
+    }
+
     json_object_foreach(object, name, value) {
+
+        for (i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+            if (strcmp(name, first[i]) == 0) {
+                break;
+            }
+        }
+
+        if (i < sizeof(first) / sizeof(first[0])) {
+            continue;
+        }
 
         if (n++ == MCPCTL_CLAIMS) {
             printf("  and %u more\n",
@@ -254,21 +282,31 @@ mcpctl_show_members(mcpctl_inspect_t *in, const char *title, json_t *object)
             break;
         }
 
-        text = json_dumps(value, JSON_COMPACT|JSON_ENCODE_ANY
-                                 |JSON_ENSURE_ASCII);
-        if (text == NULL) {
-            exit(mcpctl_error(in->ctl, MCPCTL_FAILED, "out of memory"));
-        }
-
-        s = mcpctl_cstr(text);
-        date = mcpctl_show_date(in, name, value);
-
-        printf("  %s: %s%s%s\n", mcpctl_shown_c(in->ctl, name),
-               mcpctl_shown_raw(in->ctl, &s, MCPCTL_CLAIM), date ? "  " : "",
-               date ? date : "");
-
-        free(text);
+        mcpctl_show_member(in, name, value);
     }
+}
+
+
+static void
+mcpctl_show_member(mcpctl_inspect_t *in, const char *name, json_t *value)
+{
+    char       *text, *date;
+    mcp_str_t   s;
+
+    text = json_dumps(value, JSON_COMPACT|JSON_ENCODE_ANY|JSON_ENSURE_ASCII);
+
+    if (text == NULL) {
+        exit(mcpctl_error(in->ctl, MCPCTL_FAILED, "out of memory"));
+    }
+
+    s = mcpctl_cstr(text);
+    date = mcpctl_show_date(in, name, value);
+
+    printf("  %s: %s%s%s\n", mcpctl_shown_c(in->ctl, name),
+           mcpctl_shown_raw(in->ctl, &s, MCPCTL_CLAIM), date ? "  " : "",
+           date ? date : "");
+
+    free(text);
 }
 
 

@@ -11,7 +11,7 @@
 
 
 #define MCPCTL_TOOLS_FILE  (16 * 1024 * 1024)
-#define MCPCTL_TOOLS       100000       /* names */
+#define MCPCTL_TOOLS       10000        /* names */
 
 
 /* Rules get numbers in the order in which cells name them. */
@@ -28,7 +28,7 @@ typedef struct {
 static int mcpctl_matrix_tools(mcpctl_matrix_t *mx, const char *tools);
 static int mcpctl_matrix_file(mcpctl_matrix_t *mx, const char *path);
 static int mcpctl_matrix_json_names(mcpctl_matrix_t *mx, const json_t *root);
-static void mcpctl_matrix_lines(mcpctl_matrix_t *mx, const char *text,
+static int mcpctl_matrix_lines(mcpctl_matrix_t *mx, const char *text,
     char separator);
 static void mcpctl_matrix_cell(mcpctl_matrix_t *mx,
     const mcpctl_name_t *name, unsigned role, mcpctl_cell_t *cell);
@@ -132,9 +132,7 @@ mcpctl_matrix_tools(mcpctl_matrix_t *mx, const char *tools)
         return mcpctl_matrix_file(mx, tools);
     }
 
-    mcpctl_matrix_lines(mx, tools, ',');
-
-    return MCP_OK;
+    return mcpctl_matrix_lines(mx, tools, ',');
 }
 
 
@@ -156,8 +154,7 @@ mcpctl_matrix_file(mcpctl_matrix_t *mx, const char *path)
     }
 
     if (text.len == 0 || (text.data[0] != '{' && text.data[0] != '[')) {
-        mcpctl_matrix_lines(mx, (char *) text.data, '\n');
-        return MCP_OK;
+        return mcpctl_matrix_lines(mx, (char *) text.data, '\n');
     }
 
     root = json_loadb((char *) text.data, text.len, JSON_REJECT_DUPLICATES,
@@ -218,12 +215,12 @@ mcpctl_matrix_json_names(mcpctl_matrix_t *mx, const json_t *root)
 }
 
 
-static void
+static int
 mcpctl_matrix_lines(mcpctl_matrix_t *mx, const char *text, char separator)
 {
-    size_t      len;
-    mcp_str_t   name;
-    const char *end;
+    size_t       len;
+    mcp_str_t    name;
+    const char  *end;
 
     for ( /* void */ ; *text; text = *end ? end + 1 : end) {
 
@@ -235,11 +232,20 @@ mcpctl_matrix_lines(mcpctl_matrix_t *mx, const char *text, char separator)
             len--;
         }
 
-        if (len) {
-            name = mcpctl_str(mx->ctl, text, len);
-            mcpctl_rules_add(mx->ctl, &mx->names, MCP_TARGET_TOOL, &name, 0);
+        if (len == 0) {
+            continue;
         }
+
+        if (mx->names.n >= MCPCTL_TOOLS) {
+            return mcpctl_error(mx->ctl, MCP_ERROR, "more than %d names",
+                                MCPCTL_TOOLS);
+        }
+
+        name = mcpctl_str(mx->ctl, text, len);
+        mcpctl_rules_add(mx->ctl, &mx->names, MCP_TARGET_TOOL, &name, 0);
     }
+
+    return MCP_OK;
 }
 
 

@@ -64,6 +64,7 @@ typedef struct {
     mcpctl_level_t      *level;
     int64_t              zone;          /* -1: not said */
     unsigned             http;          /* was there */
+    mcpctl_place_t       end;           /* of http {} */
     unsigned             audit_key;     /* likewise */
     unsigned             session_key;
 
@@ -73,6 +74,8 @@ typedef struct {
     unsigned             role;
     unsigned             role_enforce;  /* was said */
     mcpctl_redis_t      *redis;
+    unsigned             redis_tls;     /* was said */
+    int64_t              redis_database;        /* -1: not said */
 } mcpctl_parser_t;
 
 
@@ -99,6 +102,7 @@ int mcpctl_parse_role(mcpctl_parser_t *ps, const mcp_str_t *name,
 int mcpctl_conf_issuer(mcpctl_parser_t *ps);
 int mcpctl_conf_issuer_line(mcpctl_parser_t *ps);
 int mcpctl_finish_issuer(mcpctl_parser_t *ps, mcpctl_issuer_t *is);
+int mcpctl_conf_trusted(const mcp_str_t *path);
 
 /* mcpctl_conf_server.c */
 int mcpctl_conf_mcp(mcpctl_parser_t *ps);
@@ -112,6 +116,8 @@ int mcpctl_finish_server(mcpctl_parser_t *ps, mcpctl_server_t *sv);
 int mcpctl_conf_credential(mcpctl_parser_t *ps);
 int mcpctl_conf_credential_line(mcpctl_parser_t *ps);
 int mcpctl_conf_token_key(mcpctl_parser_t *ps);
+int mcpctl_conf_path(mcpctl_parser_t *ps);
+int mcpctl_conf_failures(mcpctl_parser_t *ps);
 int mcpctl_conf_redis(mcpctl_parser_t *ps);
 int mcpctl_conf_redis_line(mcpctl_parser_t *ps);
 int mcpctl_finish_stores(mcpctl_parser_t *ps);
@@ -124,6 +130,16 @@ int64_t mcpctl_time(const mcp_str_t *s, unsigned seconds);
 /* NULL, or what is wrong with a URL.  *path (may be NULL): where its path or
  * query begins; its length when there is none. */
 const char *mcpctl_url(const mcp_str_t *url, size_t *path);
+
+
+/* A URL's host and port, alone. */
+typedef struct {
+    mcp_str_t            host;          /* without brackets */
+    unsigned             port;          /* 0: not said */
+    unsigned             loopback;
+} mcpctl_authority_t;
+
+const char *mcpctl_authority(const mcp_str_t *text, mcpctl_authority_t *a);
 
 
 #endif /* MCPCTL_PARSE_H */

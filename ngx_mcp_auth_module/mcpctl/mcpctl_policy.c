@@ -39,10 +39,11 @@ typedef struct {
     mcp_message_t        message;
     mcp_mirror_t         mirror;
 
-    const char          *decision;      /* allow, deny, would_deny */
+    const char          *decision;      /* allow deny would_deny error */
     const char          *reason;
     mcp_str_t            rule;
     mcpctl_list_t        matches;       /* mcpctl_match_t */
+    mcpctl_list_t        others;        /* mcp_str_t: rules that do not */
     mcp_str_t            needed;        /* scopes, space separated */
     mcp_str_t            missing;       /* likewise */
 } mcpctl_explain_t;
@@ -53,8 +54,8 @@ static int mcpctl_explain_method(mcpctl_explain_t *ex);
 static int mcpctl_explain_args(mcpctl_explain_t *ex);
 static int mcpctl_explain_message(mcpctl_explain_t *ex);
 static void mcpctl_explain_decide(mcpctl_explain_t *ex);
-static void mcpctl_explain_outcome(mcpctl_explain_t *ex, unsigned shadow,
-    const char *reason, const mcp_str_t *rule);
+static void mcpctl_explain_lacking(mcpctl_explain_t *ex,
+    const mcp_decision_t *scopes);
 static void mcpctl_explain_scopes(mcpctl_explain_t *ex, mcp_target_e kind);
 static void mcpctl_explain_text(mcpctl_explain_t *ex);
 static void mcpctl_explain_rule(mcpctl_t *ctl, const mcpctl_match_t *match);
@@ -141,7 +142,8 @@ mcpctl_policy_explain(mcpctl_t *ctl, int argc, char **argv)
         mcpctl_explain_text(&ex);
     }
 
-    return strcmp(ex.decision, "deny") == 0 ? MCPCTL_REFUSED : MCPCTL_OK;
+    return strcmp(ex.decision, "deny") == 0
+           || strcmp(ex.decision, "error") == 0 ? MCPCTL_REFUSED : MCPCTL_OK;
 }
 
 
@@ -368,14 +370,14 @@ mcpctl_explain_message(mcpctl_explain_t *ex)
         return MCP_OK;
     }
 
-    ex->decision = "deny";
+    ex->decision = "error";
     ex->reason = m->fault.reason;
 
     return MCP_DECLINED;
 }
 
 
-/* The questions and their order are those of ngx_mcp_decide.c's module. */
+/* The questions, and their order, are those of the module's access phase. */
 static void
 mcpctl_explain_decide(mcpctl_explain_t *ex)
 {
@@ -402,7 +404,7 @@ mcpctl_explain_decide(mcpctl_explain_t *ex)
 
         mcpctl_rules_match(ex->ctl, ex->server->policy, &ex->roles,
                            m->target_kind, &m->target, m->values,
-                           &ex->matches);
+                           &ex->matches, &ex->others);
 
         if (rc == MCP_OK || d.shadow) {
             kind = m->target_kind;
@@ -425,8 +427,7 @@ mcpctl_explain_decide(mcpctl_explain_t *ex)
                               &m->target, &scopes, buf, MCPCTL_SCOPES)
             != MCP_OK)
         {
-            mcpctl_explain_outcome(ex, scopes.shadow, scopes.reason,
-                                   &scopes.rule);
+            mcpctl_explain_lacking(ex, &scopes);
 
             if (!scopes.shadow) {
                 return;
@@ -435,19 +436,29 @@ mcpctl_explain_decide(mcpctl_explain_t *ex)
     }
 
     if (rc != MCP_OK) {
-        mcpctl_explain_outcome(ex, d.shadow, d.reason, &d.rule);
+        ex->decision = d.shadow ? "would_deny" : "deny";
     }
 }
 
 
+/* A scope that is missing; in shadow it is told beside what the rules said. */
 static void
-mcpctl_explain_outcome(mcpctl_explain_t *ex, unsigned shadow,
-    const char *reason, const mcp_str_t *rule)
+mcpctl_explain_lacking(mcpctl_explain_t *ex, const mcp_decision_t *scopes)
 {
-    ex->decision = shadow ? "would_deny" : "deny";
+    ex->decision = scopes->shadow ? "would_deny" : "deny";
 
-    ex->reason = reason;
-    ex->rule = *rule;
+    if (!scopes->shadow || strcmp(ex->reason, "allow") == 0) {
+        ex->reason = scopes->reason;
+        ex->rule = scopes->rule;
+
+    } else if (scopes->rule.len) {
+        ex->rule = mcpctl_cstr(mcpctl_format(ex->ctl, "%.*s%s%.*s",
+                                   (int) ex->rule.len,
+                                   (char *) ex->rule.data,
+                                   ex->rule.len ? "; " : "",
+                                   (int) scopes->rule.len,
+                                   (char *) scopes->rule.data));
+    }
 }
 
 
@@ -541,12 +552,25 @@ mcpctl_explain_text(mcpctl_explain_t *ex)
         printf("shadow  it is recorded, and passes\n");
     }
 
+    if (strcmp(ex->decision, "error") == 0) {
+        printf("message such a message is refused, whoever sends it\n");
+    }
+
     if (ex->matches.n) {
         printf("\nRules that match the name:\n");
     }
 
     for (i = 0; i < ex->matches.n; i++) {
         mcpctl_explain_rule(ctl, ex->matches.elts[i]);
+    }
+
+    if (ctl->verbose && ex->others.n) {
+        printf("\nRules of these roles that do not:\n");
+
+        for (i = 0; i < ex->others.n; i++) {
+            printf("  %s\n", mcpctl_shown(ctl, ex->others.elts[i],
+                                          MCPCTL_SHOWN));
+        }
     }
 }
 

@@ -213,9 +213,12 @@ mcpctl_read_word(mcpctl_reader_t *rd)
         quote = *file->pos++;
     }
 
+    /* nginx has to have what ends the word in the same buffer, and behind a
+     * quote one more */
+
     for (start = file->pos; file->pos < file->last; /* void */ ) {
 
-        if (file->pos - start > MCPCTL_WORD) {
+        if (file->pos - start > MCPCTL_WORD - (quote != 0)) {
             file->line = line;
             return mcpctl_read_error(rd, "too long parameter%s", quote
                                      ? ", probably missing terminating quote"

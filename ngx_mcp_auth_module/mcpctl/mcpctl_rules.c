@@ -26,16 +26,22 @@ static char *mcpctl_condition_text(mcpctl_t *ctl, const mcp_policy_t *policy,
 void
 mcpctl_rules_match(mcpctl_t *ctl, const mcp_policy_t *policy,
     const mcp_roles_t *roles, mcp_target_e kind, const mcp_str_t *target,
-    const mcp_value_t *values, mcpctl_list_t *list)
+    const mcp_value_t *values, mcpctl_list_t *list, mcpctl_list_t *others)
 {
+    mcp_str_t         *text;
     mcpctl_match_t    *match;
     const mcp_rule_t  *rule;
 
     for (rule = policy->rules; rule; rule = rule->next) {
 
-        if (rule->kind != kind || !mcpctl_rule_held(rule, roles)
-            || !mcp_patterns_match(&rule->patterns, target))
-        {
+        if (rule->kind != kind || !mcpctl_rule_held(rule, roles)) {
+            continue;
+        }
+
+        if (!mcp_patterns_match(&rule->patterns, target)) {
+            text = mcpctl_alloc(ctl, sizeof(mcp_str_t));
+            *text = rule->text;
+            mcpctl_push(ctl, others, text);
             continue;
         }
 

@@ -32,11 +32,12 @@ typedef struct {
     unsigned             nconditions;
 } mcpctl_match_t;
 
-/* Those rules, as they are written, into list (mcpctl_match_t).  values: as for
+/* Those rules, as they are written, into list (mcpctl_match_t), and the texts
+ * of the others of this kind into others (mcp_str_t).  values: as for
  * mcp_policy_decide(). */
 void mcpctl_rules_match(mcpctl_t *ctl, const mcp_policy_t *policy,
     const mcp_roles_t *roles, mcp_target_e kind, const mcp_str_t *target,
-    const mcp_value_t *values, mcpctl_list_t *list);
+    const mcp_value_t *values, mcpctl_list_t *list, mcpctl_list_t *others);
 
 
 /* A name, or a glob that stands for all names it matches. */
