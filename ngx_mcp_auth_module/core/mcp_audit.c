@@ -866,11 +866,6 @@ mcp_audit_safe(mcp_buf_t *b, const mcp_str_t *s, size_t max)
     mcp_str_t      safe;
     unsigned char  text[MCP_AUDIT_TARGET + 64];
 
-    if (mcp_redact_clean(s->data, s->len)) {
-        mcp_audit_json(b, s, max);
-        return;
-    }
-
     safe.data = text;
     safe.len = mcp_redact(s->data, s->len, 0, text, max + 64);
 

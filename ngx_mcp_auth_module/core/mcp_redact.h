@@ -24,8 +24,5 @@
 size_t mcp_redact(const unsigned char *text, size_t len, unsigned more,
     unsigned char *out, size_t size);
 
-/* 1 when mcp_redact() would change nothing of a text that is whole. */
-int mcp_redact_clean(const unsigned char *text, size_t len);
-
 
 #endif /* MCP_REDACT_H */
