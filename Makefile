@@ -44,7 +44,7 @@ CTL_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -Wshadow \
               -I$(CORE) $(CTL_HARDEN) $(if $(SAN),$(SAN_FLAGS))
 CTL_HARDEN := -fstack-protector-strong -fPIE \
               $(if $(SAN),,-D_FORTIFY_SOURCE=2)
-CTL_LIBS   := -pie -Wl,-z,relro,-z,now -ljansson -lssl -lcrypto
+CTL_LIBS   := -pie -Wl,-z,relro,-z,now -l:libhiredis.a -ljansson -lssl -lcrypto
 CTL_OBJS   := $(patsubst $(CTL)/%.c,$(UNIT)/mcpctl/%.o,$(wildcard $(CTL)/*.c))
 MCPCTL     := $(if $(SAN),$(UNIT)/mcpctl/mcpctl,$(BUILD)/mcpctl)
 

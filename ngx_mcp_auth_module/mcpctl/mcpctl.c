@@ -39,6 +39,42 @@ static const mcpctl_command_t  mcpctl_commands[] = {
       "[FILE | TOKEN | -] [--server S] [--jwks FILE]",
       "why a token would be refused" },
 
+    { "token create", mcpctl_token_create,
+      "--user U [--issuer URL] | --service S\n"
+      "    --roles R[,R...] --servers S[,S...]|'*' --expires 90d|DATE\n"
+      "    [--scopes S[,S...]] [--label TEXT] [--store file|redis]"
+      " [--force] [--no-audit]",
+      "a new token of a person or a service; shown once" },
+
+    { "token list", mcpctl_token_list,
+      "[--user U] [--service S] [--all] [--store file|redis]",
+      "tokens that are good; --all: others too" },
+
+    { "token rotate", mcpctl_token_rotate,
+      "ID [--overlap 1h] [--expires 90d|DATE] [--store file|redis]\n"
+      "    [--force] [--no-audit]",
+      "a new token in place of one, which is good a little longer" },
+
+    { "token revoke", mcpctl_token_revoke,
+      "ID [--store file|redis] [--no-audit]",
+      "ends a token, at once and everywhere" },
+
+    { "revoke", mcpctl_revoke,
+      "[--issuer URL] --user U | --client C | --service S | --token-id J\n"
+      "    | --issuer-all | --all [--reason TEXT] [--for TIME]\n"
+      "    [--store file|redis] [--force] [--no-audit]",
+      "what was issued until now is refused" },
+
+    { "unrevoke", mcpctl_unrevoke,
+      "[--issuer URL] --user U | --client C | --service S | --token-id J\n"
+      "    | --issuer-all | --all [--store file|redis] [--force]"
+      " [--no-audit]",
+      "takes that back" },
+
+    { "revocations", mcpctl_revocations,
+      "[--all] [--store file|redis]",
+      "what is revoked" },
+
     { NULL, NULL, NULL, NULL }
 };
 

@@ -128,6 +128,13 @@ int mcpctl_config_check(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_policy_explain(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_policy_matrix(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_jwt_inspect(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_token_create(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_token_list(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_token_rotate(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_token_revoke(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_revoke(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_unrevoke(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_revocations(mcpctl_t *ctl, int argc, char **argv);
 
 
 #endif /* MCPCTL_H */
