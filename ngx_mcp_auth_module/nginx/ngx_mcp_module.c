@@ -9,9 +9,11 @@
 #include "ngx_mcp_module.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_revoke.h"
+#include "ngx_mcp_revoke_redis.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_stream.h"
 #include "ngx_mcp_token.h"
+#include "ngx_mcp_token_redis.h"
 #include "mcp_audit.h"
 
 #if defined(__GLIBC__)
@@ -32,6 +34,8 @@ static char *ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static ngx_int_t ngx_mcp_enter_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_mcp_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mcp_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_mcp_init_redis(ngx_cycle_t *cycle,
+    ngx_mcp_main_conf_t *mmcf);
 static ngx_int_t ngx_mcp_header_variables(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_exit_process(ngx_cycle_t *cycle);
@@ -347,12 +351,33 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
     if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK
         || ngx_mcp_stream_init_worker(mmcf) != NGX_OK
         || ngx_mcp_revoke_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_init_redis(cycle, mmcf) != NGX_OK
         || ngx_mcp_token_init_worker(cycle, mmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     return ngx_mcp_keys_init_worker(cycle, mmcf);
+}
+
+
+/* One client for all that Redis is asked. */
+static ngx_int_t
+ngx_mcp_init_redis(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
+{
+    if (mmcf->redis == NULL) {
+        return NGX_OK;
+    }
+
+    mmcf->redis_client = ngx_mcp_redis_create(mmcf->redis, cycle);
+
+    if (mmcf->redis_client == NULL
+        || ngx_mcp_token_redis_init_worker(cycle, mmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_mcp_revoke_redis_init_worker(cycle, mmcf);
 }
 
 
@@ -404,6 +429,14 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
 
     if (mmcf == NULL || mmcf->cache == NULL) {
         return;
+    }
+
+    if (mmcf->redis_client) {
+        ngx_mcp_redis_destroy(mmcf->redis_client);
+        mmcf->redis_client = NULL;
+
+        ngx_mcp_token_redis_exit_worker(mmcf);
+        ngx_mcp_revoke_redis_exit_worker(mmcf);
     }
 
     ngx_mcp_token_exit_worker(mmcf);
