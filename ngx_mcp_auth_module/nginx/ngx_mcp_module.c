@@ -34,11 +34,12 @@ static char *ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static ngx_int_t ngx_mcp_enter_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_mcp_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mcp_init_process(ngx_cycle_t *cycle);
-static ngx_int_t ngx_mcp_init_redis(ngx_cycle_t *cycle,
-    ngx_mcp_main_conf_t *mmcf);
 static ngx_int_t ngx_mcp_header_variables(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
+static ngx_int_t ngx_mcp_init_redis(ngx_cycle_t *cycle,
+    ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_exit_process(ngx_cycle_t *cycle);
+static void ngx_mcp_exit_redis(ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_cleanup_ctx(void *data);
 static void ngx_mcp_detach_ctx(void *data);
 static void *ngx_mcp_pool_alloc(void *ctx, size_t size);
@@ -351,33 +352,13 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
     if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK
         || ngx_mcp_stream_init_worker(mmcf) != NGX_OK
         || ngx_mcp_revoke_init_worker(cycle, mmcf) != NGX_OK
-        || ngx_mcp_init_redis(cycle, mmcf) != NGX_OK
-        || ngx_mcp_token_init_worker(cycle, mmcf) != NGX_OK)
+        || ngx_mcp_token_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_init_redis(cycle, mmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     return ngx_mcp_keys_init_worker(cycle, mmcf);
-}
-
-
-/* One client for all that Redis is asked. */
-static ngx_int_t
-ngx_mcp_init_redis(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
-{
-    if (mmcf->redis == NULL) {
-        return NGX_OK;
-    }
-
-    mmcf->redis_client = ngx_mcp_redis_create(mmcf->redis, cycle);
-
-    if (mmcf->redis_client == NULL
-        || ngx_mcp_token_redis_init_worker(cycle, mmcf) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_mcp_revoke_redis_init_worker(cycle, mmcf);
 }
 
 
@@ -419,6 +400,25 @@ ngx_mcp_header_variables(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
 }
 
 
+static ngx_int_t
+ngx_mcp_init_redis(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
+{
+    if (mmcf->redis == NULL) {
+        return NGX_OK;
+    }
+
+    mmcf->redis_client = ngx_mcp_redis_create(mmcf->redis, cycle);
+
+    if (mmcf->redis_client == NULL
+        || ngx_mcp_token_redis_init_worker(cycle, mmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_mcp_revoke_redis_init_worker(cycle, mmcf);
+}
+
+
 static void
 ngx_mcp_exit_process(ngx_cycle_t *cycle)
 {
@@ -431,14 +431,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    if (mmcf->redis_client) {
-        ngx_mcp_redis_destroy(mmcf->redis_client);
-        mmcf->redis_client = NULL;
-
-        ngx_mcp_token_redis_exit_worker(mmcf);
-        ngx_mcp_revoke_redis_exit_worker(mmcf);
-    }
-
+    ngx_mcp_exit_redis(mmcf);
     ngx_mcp_token_exit_worker(mmcf);
     ngx_mcp_keys_exit_worker(mmcf);
     ngx_mcp_revoke_exit_worker(mmcf);
@@ -447,6 +440,23 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
     ngx_mcp_session_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
+}
+
+
+/* Requests that wait are not called any more; they go with the process. */
+static void
+ngx_mcp_exit_redis(ngx_mcp_main_conf_t *mmcf)
+{
+    if (mmcf->redis_client == NULL) {
+        return;
+    }
+
+    ngx_mcp_token_redis_exit_worker(mmcf);
+
+    ngx_mcp_redis_destroy(mmcf->redis_client);
+    mmcf->redis_client = NULL;
+
+    ngx_mcp_revoke_redis_exit_worker(mmcf);
 }
 
 

@@ -160,6 +160,10 @@ ngx_mcp_token_redis_find(ngx_mcp_main_conf_t *mmcf,
 
     tr = mmcf->token_redis;
 
+    if (tr == NULL) {
+        return NGX_ERROR;
+    }
+
     query = (ngx_mcp_token_query_t *) ngx_mcp_tree_find(&tr->queries,
                                                         hashes[0]);
 
