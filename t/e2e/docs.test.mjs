@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { blocks } from './lib/guide.mjs';
 import { Issuer } from './lib/issuer.mjs';
 import { binary, linked, module, root } from './lib/nginx.mjs';
 
@@ -21,16 +22,6 @@ const pages = ['README.md', ...readdirSync(join(root, 'docs'),
     .filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
 
 const read = (name) => readFileSync(join(root, name), 'utf8');
-
-/* ```nginx blocks, each with the line that it begins at */
-function blocks(page) {
-    const text = read(page);
-    return [...text.matchAll(/^```nginx\n(.*?)^```/gms)].map((found) => ({
-        line: text.slice(0, found.index).split('\n').length + 1,
-        text: found[1],
-    }));
-}
-
 
 /* A whole configuration around a block, with what it names but lacks. */
 function complete(text, dir) {
@@ -53,23 +44,42 @@ function complete(text, dir) {
         body = `${text.slice(0, text.length - inner.length)} ${server(inner)}`;
     }
 
-    let stubs = 'upstream jira_mcp { server 127.0.0.1:2; }';
-
-    for (const name of ['okta']) {
-        if (!has(new RegExp(`mcp_issuer ${name}\\b`))) {
-            stubs += `mcp_issuer ${name} { issuer https://127.0.0.1/x;
-                                           jwks_file ${dir}/keys.json; }`;
+    const stubs = [];
+    const lacks = (kind, pattern, stub) => {
+        for (const [, names] of body.matchAll(pattern)) {
+            for (const name of names.trim().split(/\s+/)) {
+                const known = new RegExp(`\\b${kind} +${name} *\\{`);
+                if (!known.test(body + stubs.join(''))) {
+                    stubs.push(stub(name));
+                }
+            }
         }
+    };
+
+    lacks('upstream', /proxy_pass +https?:\/\/([a-z_]+)[/;]/g, (name) =>
+        `upstream ${name} { server 127.0.0.1:2; }`);
+    lacks('mcp_credential', /^\s*credential +(\w+);/gm, (name) =>
+        `mcp_credential ${name} { value x; }`);
+    lacks('mcp_server', /mcp_auth +(?!off)(\w+);/g, (name) =>
+        `mcp_server ${name} { resource https://mcp.acme.com/${name};
+         issuer okta; role * { allow tool *; } }`);
+    lacks('mcp_issuer', /^\s*issuer +((?:\w+ *)+);/gm, (name) =>
+        `mcp_issuer ${name} { issuer https://127.0.0.1/${name};
+         jwks_file ${dir}/keys.json; }`);
+    if (!/mcp_auth /.test(body)) {
+        body += server('mcp_auth any;');
+        stubs.push(`mcp_server any { resource https://mcp.acme.com/any;
+            issuer any; role * { allow tool *; } }
+            mcp_issuer any { issuer https://127.0.0.1/any;
+                             jwks_file ${dir}/keys.json; }`);
     }
-    if (!has(/mcp_credential jira_bot/)) {
-        stubs += 'mcp_credential jira_bot { value x; }';
+    if (/issuer okta/.test(stubs.join('')) && !/mcp_issuer okta/.test(
+        body + stubs.join('')))
+    {
+        stubs.push(`mcp_issuer okta { issuer https://127.0.0.1/okta;
+                                      jwks_file ${dir}/keys.json; }`);
     }
-    if (!has(/mcp_server jira/)) {
-        stubs += `mcp_server jira { resource https://mcp.acme.com/jira;
-                  issuer okta; role * { allow tool *; } }`;
-    }
-    return `events { } http { ${stubs}\n${body}\n
-            ${has(/mcp_auth /) ? '' : server('mcp_auth jira;')} }`;
+    return `events { } http { ${stubs.join('\n')}\n${body} }`;
 }
 
 
@@ -84,6 +94,10 @@ describe('documentation', () => {
                       'this is as secret as it needs to be\n');
         writeFileSync(join(dir, 'keys.json'),
                       JSON.stringify(new Issuer().keySet()));
+        writeFileSync(join(dir, 'mime.types'), 'types { text/plain txt; }');
+        writeFileSync(join(dir, 'okta.conf'), `mcp_issuer okta {
+            issuer https://127.0.0.1/okta; jwks_file ${dir}/keys.json;
+            role engineer mcp-eng; role support mcp-support; }`);
         execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048',
             '-nodes', '-subj', '/CN=mcp.acme.com', '-days', '2', '-keyout',
             join(dir, 'key.pem'), '-out', join(dir, 'cert.pem')],
@@ -94,18 +108,22 @@ describe('documentation', () => {
 
     /* paths, ports and names of the examples -> those of this machine */
     const local = (text) => text
+        .replace(/\/etc\/nginx\/(mime\.types|okta\.conf)/g, `${dir}/$1`)
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+\.json/g,
                  join(dir, 'keys.json'))
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+/g, join(dir, 'secret'))
-        .replace(/\/var\/log\/nginx/g, dir)
-        .replace(/\/etc\/ssl\/mcp\.acme\.com\.pem/, join(dir, 'cert.pem'))
-        .replace(/\/etc\/ssl\/mcp\.acme\.com\.key/, join(dir, 'key.pem'))
-        .replace(/listen +443/g, 'listen 127.0.0.1:1')
+        .replace(/\/var\/log\/(nginx|mcp)/g, dir)
+        .replace(/\/etc\/ssl\/mcp\.acme\.com\.pem/g, join(dir, 'cert.pem'))
+        .replace(/\/etc\/ssl\/mcp\.acme\.com\.key/g, join(dir, 'key.pem'))
+        .replace(/listen +(443|80)\b/g, 'listen 127.0.0.1:$1')
+        .replace(/listen +(\d{4})\b/g, 'listen 127.0.0.1:$1')
         .replace(/https:\/\/[a-z.-]+\.(okta|example|microsoftonline)\.com/g,
                  'https://127.0.0.1');
 
     for (const page of pages) {
-        for (const { line, text } of blocks(page)) {
+        for (const { line, text } of blocks(page).filter(
+            ({ lang }) => lang === 'nginx'))
+        {
             test(`${page}:${line}`, () => {
                 const conf = join(dir, 'nginx.conf');
 
