@@ -46,7 +46,9 @@ function complete(text, dir) {
 
     const stubs = [];
     const lacks = (kind, pattern, stub) => {
-        for (const [, names] of body.matchAll(pattern)) {
+        const all = body + stubs.join('\n');
+
+        for (const [, names] of all.matchAll(pattern)) {
             for (const name of names.trim().split(/\s+/)) {
                 const known = new RegExp(`\\b${kind} +${name} *\\{`);
                 if (!known.test(body + stubs.join(''))) {
@@ -60,26 +62,28 @@ function complete(text, dir) {
         `upstream ${name} { server 127.0.0.1:2; }`);
     lacks('mcp_credential', /^\s*credential +(\w+);/gm, (name) =>
         `mcp_credential ${name} { value x; }`);
+    if (!/mcp_auth /.test(body)) {
+        body += server('mcp_auth any;');
+    }
     lacks('mcp_server', /mcp_auth +(?!off)(\w+);/g, (name) =>
         `mcp_server ${name} { resource https://mcp.acme.com/${name};
          issuer okta; role * { allow tool *; } }`);
-    lacks('mcp_issuer', /^\s*issuer +((?:\w+ *)+);/gm, (name) =>
+    lacks('mcp_issuer', /\bissuer +((?:\w+ *)+);/gm, (name) =>
         `mcp_issuer ${name} { issuer https://127.0.0.1/${name};
          jwks_file ${dir}/keys.json; }`);
-    if (!/mcp_auth /.test(body)) {
-        body += server('mcp_auth any;');
-        stubs.push(`mcp_server any { resource https://mcp.acme.com/any;
-            issuer any; role * { allow tool *; } }
-            mcp_issuer any { issuer https://127.0.0.1/any;
-                             jwks_file ${dir}/keys.json; }`);
-    }
-    if (/issuer okta/.test(stubs.join('')) && !/mcp_issuer okta/.test(
-        body + stubs.join('')))
-    {
-        stubs.push(`mcp_issuer okta { issuer https://127.0.0.1/okta;
-                                      jwks_file ${dir}/keys.json; }`);
-    }
+
     return `events { } http { ${stubs.join('\n')}\n${body} }`;
+}
+
+
+/* The rows of tables of directives: { name, value }, value: the default */
+function rows() {
+    return read('docs/directives.md').split(/^(?=\| directive \| default)/m)
+        .slice(1).flatMap((table) => table.split('\n\n')[0].split('\n'))
+        .filter((line) => /^\| \[?`/.test(line))
+        .map((line) => line.replaceAll('\\|', '/').split('|'))
+        .map(([, name, value]) => ({ name: name.match(/[a-z_]+/)[0],
+                                     value: value.trim() }));
 }
 
 
@@ -150,6 +154,37 @@ describe('documentation', () => {
         }
     }
 
+    test('other blocks are what they are called', () => {
+        let shells = 0;
+
+        for (const page of pages) {
+            const fences = read(page).match(/^```/gm) ?? [];
+            const all = blocks(page);
+
+            assert.equal(fences.length, 2 * all.length, page);
+            for (const { line, lang, text } of all) {
+                const where = `${page}:${line}`;
+
+                /* drawings and formats in internals/ need no language */
+                assert.match(lang, page.includes('/internals/')
+                    ? /^\w*$/ : /^(nginx|sh|json|yaml|ini|conf|text|)$/, where);
+                if (lang !== 'nginx') {
+                    assert.doesNotMatch(text, /^\s*mcp_[a-z]+ .*[;{]/m, where);
+                }
+                if (lang === 'sh') {
+                    const run = spawnSync('bash', ['-n'], { input: text,
+                                                            encoding: 'utf8' });
+                    assert.equal(run.stderr, '', where);
+                    shells++;
+                }
+                if (lang === 'json') {
+                    JSON.parse(text);
+                }
+            }
+        }
+        assert.ok(shells > 20);
+    });
+
     test('every directive, and no other', () => {
         const dir = 'ngx_mcp_auth_module/nginx';
         const source = readdirSync(join(root, dir))
@@ -173,6 +208,118 @@ describe('documentation', () => {
         for (const name of documented) {
             assert.ok(names.includes(name), `${name} does not exist`);
         }
+    });
+
+    test('defaults are those of the source', () => {
+        const dir = 'ngx_mcp_auth_module/nginx';
+        const source = readdirSync(join(root, dir))
+            .filter((name) => /\.[ch]$/.test(name))
+            .map((name) => read(join(dir, name))).join('');
+        const [, table] = read('docs/directives.md')
+            .match(/([^]*)^## Variables/m);
+
+        const units = { k: 1024, m: 1024 * 1024, s: 1, min: 60, h: 3600,
+                        d: 86400 };
+        const documented = (text) => {
+            const [, n, unit] = text.match(/^(\d+)(k|m|s|h|d)?$/) ?? [];
+            return n && Number(n) * (unit ? units[unit] : 1);
+        };
+
+        /* 16 * 1024, or the name of a constant that is such */
+        const number = (text) => {
+            const of = text.trim();
+            const [, constant] = source.match(new RegExp(`#define +${of} +`
+                + '\\(?([0-9* ]+?)\\)? *(?:/\\*.*)?$', 'm')) ?? [];
+            const product = constant ?? of;
+            return /^[0-9* ]+$/.test(product)
+                ? product.split('*').reduce((a, n) => a * Number(n), 1) : NaN;
+        };
+
+        /* ngx_conf_merge_..., ngx_conf_init_..., or an if that says so */
+        const coded = (member) => {
+            const m = `(?:\\w+(?:->|\\.))*${member}`;
+            const forms = [
+                `ngx_conf_merge_(\\w+)_value\\(${m},\\s*${m},\\s*([^)]+)\\)`,
+                `ngx_conf_init_(\\w+?_)?value\\(${m},\\s*([^)]+)\\)`,
+                `if \\(${m} == (NGX_CONF_UNSET\\w*|0)\\) \\{\\s*`
+                + `${m} = ([^;]+);`,
+            ];
+            for (const form of forms) {
+                const [, kind, value] = source.match(new RegExp(form)) ?? [];
+                if (value) {
+                    return number(value) / (/msec/.test(kind ?? '') ? 1000 : 1);
+                }
+            }
+            return undefined;
+        };
+
+        let compared = 0;
+
+        for (const { name, value } of rows()) {
+            const wanted = documented(value.replaceAll('`', ''));
+
+            if (wanted !== undefined) {
+                const member = { mcp_zone: 'zone_size' }[name]
+                               ?? name.replace(/^mcp_/, '');
+                assert.equal(coded(member), wanted, name);
+                compared++;
+            }
+        }
+        assert.ok(compared >= 16, `only ${compared} compared`);
+
+        /* a section says what the table says */
+        for (const [, name, value] of table.matchAll(
+            /^ {4}Default: +(mcp_[a-z_]+) (\S+);$/gm))
+        {
+            assert.ok(table.includes(`| [\`${name}\`](#${name})`), name);
+            assert.match(table, new RegExp(
+                `^\\| \\[\`${name}\`\\].*\\| \`${value}\` \\|`, 'm'));
+        }
+    });
+
+    test('default lists are those of the source', () => {
+        const source = read('ngx_mcp_auth_module/nginx/ngx_mcp_conf_finish.c');
+        const table = read('docs/directives.md');
+        const row = (name) => table.match(new RegExp(
+            `^\\| \`${name}[^|]*\\| \`([^\`]*)\` \\|`, 'm'))[1];
+
+        for (const name of ['user', 'client', 'scope']) {
+            const [, list] = source.match(new RegExp(
+                `mcp_str_t +${name}\\[\\] = \\{([^}]*)\\}`));
+            assert.equal(row(`${name}_claim`),
+                [...list.matchAll(/"(\w+)"/g)].map(([, word]) => word)
+                    .join(' '));
+        }
+
+        const [, algs] = source.match(/jwt\.algs == 0\) \{\s*\S+ = ([^;]+);/);
+        assert.equal(row('algorithms'),
+                     algs.replaceAll('MCP_ALG_', '').replaceAll('|', ' '));
+        const [, roles] = source.match(/roles_claim, "(\w+)"/);
+        assert.equal(row('roles_claim'), roles);
+    });
+
+    test('each directive in a table has its default', () => {
+        assert.ok(rows().length > 40);
+        for (const { name, value } of rows()) {
+            assert.ok(value, `${name}: no default`);
+        }
+    });
+
+    test('reasons that troubleshooting names', () => {
+        const reasons = [...read('ngx_mcp_auth_module/core/mcp_reason.c')
+            .matchAll(/^ {4}"([a-z_]+)",$/gm)].map(([, word]) => word);
+        const page = read('docs/guides/troubleshooting.md');
+        let named = 0;
+
+        for (const table of page.match(/^\| reason \|[^]*?\n\n/gm)) {
+            for (const [, cell] of table.matchAll(/^\| ([^|]*) \|/gm)) {
+                for (const [, word] of cell.matchAll(/`([a-z_]+)`/g)) {
+                    assert.ok(reasons.includes(word), word);
+                    named++;
+                }
+            }
+        }
+        assert.ok(named > 30, `only ${named}`);
     });
 
     test('every variable, and no other', () => {
