@@ -10,6 +10,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync,
          writeFileSync } from 'node:fs';
 import { once } from 'node:events';
@@ -113,13 +114,17 @@ export class Machine {
         chmodSync(this.dir, 0o711);
         this.port = {};
         this.replace = [['/etc/nginx', join(this.dir, 'etc')],
-                        ['/var/log/nginx', join(this.dir, 'log')]];
+                        ['/var/log/nginx', join(this.dir, 'log')],
+                        ['/var/log/mcp/audit.log',
+                         join(this.dir, 'log/mcp_audit.log')]];
 
         for (const name of ['home', 'tmp', 'log', 'etc/conf.d',
                             'etc/modules-enabled'])
         {
             mkdirSync(join(this.dir, name), { recursive: true });
         }
+        writeFileSync(join(this.dir, 'etc/mcp_audit.key'),
+                      `${randomBytes(48).toString('base64')}\n`);
         writeFileSync(join(this.dir, 'etc/nginx.conf'), `
             ${linked ? '' : `load_module ${module};`}
             pid ${this.dir}/pid; error_log ${this.dir}/log/error.log info;
@@ -127,6 +132,7 @@ export class Machine {
             http {
                 access_log off;
                 mcp_audit ${this.dir}/log/mcp_audit.log;
+                mcp_audit_key ${this.dir}/etc/mcp_audit.key;
                 client_body_temp_path ${this.dir}/tmp/1;
                 proxy_temp_path ${this.dir}/tmp/2;
                 fastcgi_temp_path ${this.dir}/tmp/3;
