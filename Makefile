@@ -77,7 +77,11 @@ export MCP_TEST_MODULE ?= $(TOP)/$(BUILD)/ngx_http_mcp_auth_module.so
 endif
 
 
-.PHONY: help deps build san valgrind lint unit-build unit prove e2e test \
+BENCH = $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+        $(if $(ONLY),--only '$(ONLY)') $(if $(CHECK),--check)
+
+
+.PHONY: help deps build san valgrind lint unit-build unit prove e2e test bench \
         test-valgrind test-valgrind-run run install clean
 
 help:
@@ -91,6 +95,7 @@ help:
 	@echo 'make e2e        official MCP clients and servers against it'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
+	@echo 'make bench      CPU time of a request; ROUNDS=9 SECONDS=1 ONLY= CHECK=1'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
 	@echo 'make install    into $(MODULES_DIR) and $(SBIN_DIR); DESTDIR='
 	@echo 'make clean      remove build/'
@@ -178,6 +183,13 @@ test-valgrind:
 test-valgrind-run:
 	@MCP_TEST_WITH='valgrind -q --error-exitcode=9 --leak-check=full' \
 	    perl t/lib/run-tests unit $(UNIT_TESTS) prove $(T)
+
+# wrk makes the load
+
+bench:
+	@MCP_DEPS_EXTRA=wrk $(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build $(MINT)
+	@t/bench/run $(BENCH)
 
 run:
 	@$(MAKE) --no-print-directory deps

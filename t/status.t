@@ -11,7 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use Time::HiRes qw/ time sleep /;
 
-use MCP::Trap slow => 1, http => <<'HTTP', conf => <<'CONF';
+use MCP::Trap slow => 1, tokens => 1, http => <<'HTTP', conf => <<'CONF';
     mcp_server shadow {
         resource https://mcp.example.com/shadow;
         issuer okta;
@@ -160,6 +160,38 @@ is($m{'mcp_auth_key_fetches_total'}, 1, 'fetches');
 cmp_ok($m{'mcp_auth_zone_free_bytes'}, '>', 1_000_000, 'the zone has room');
 like($r->{body}, qr/^mcp_auth_build_info\{version="[0-9.]+",nginx="[0-9.]+"\} 1$/m,
      'the build');
+
+
+# tokens of our own: looked up once, and their file
+
+my $pat = store->pat(issuer => issuer->{issuer}, user => 'alice');
+my $left = store->pat(issuer => issuer->{issuer}, user => 'eve', revoked => 1);
+
+is($m{"mcp_auth_own_tokens_total{result=\"$_\"}"}, 0, "none was $_")
+    for qw/ accepted refused limited /;
+is($m{mcp_auth_token_records}, 0, 'a file without any');
+is($m{mcp_auth_token_file_failed}, 0, 'that is all right');
+store->write;
+MCP::Test::wait_until(10, sub {
+    (metrics())[0]{body} =~ /token_records 2$/m });
+
+post(call('echo'), token => $_->{token}) for $pat, $pat, $left, $left;
+gateway->audit_next(4);
+
+($r, %m) = metrics();
+is($m{'mcp_auth_own_tokens_total{result="accepted"}'}, 1, 'one looked up');
+is($m{'mcp_auth_own_tokens_total{result="refused"}'}, 1, 'one refused');
+is($m{mcp_auth_token_records}, 2, 'records');
+cmp_ok($m{mcp_auth_token_file_age_seconds}, '<', 60, 'their age');
+
+store->write("nonsense\n");
+ok(MCP::Test::wait_until(10, sub {
+    (metrics())[0]{body} =~ /token_file_failed 1$/m }), 'a file that is none');
+($r, %m) = metrics();
+is($m{mcp_auth_token_records}, 2, 'what was there is in force');
+store->write;
+ok(MCP::Test::wait_until(10, sub {
+    (metrics())[0]{body} =~ /token_file_failed 0$/m }), 'and is one again');
 
 
 # streams, in all workers; a worker that is killed takes its own along

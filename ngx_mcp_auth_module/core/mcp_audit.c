@@ -51,6 +51,7 @@ static void mcp_audit_moment(mcp_buf_t *b, const char *key, size_t len,
     int64_t sec);
 static void mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_watermark(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_id(mcp_buf_t *b, const mcp_str_t *id);
 static void mcp_audit_params(mcp_buf_t *b, const mcp_audit_t *a);
@@ -120,6 +121,11 @@ mcp_audit_line(const mcp_audit_t *a, unsigned char *out)
     mcp_audit_put(&b, "rule", &a->rule, MCP_AUDIT_RULE);
 
     mcp_audit_principal(&b, a);
+
+    if (a->store) {
+        mcp_audit_watermark(&b, a);
+    }
+
     mcp_audit_caller(&b, a);
     mcp_audit_params(&b, a);
 
@@ -371,6 +377,19 @@ mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a)
     if (!names.overflow && names.pos != names.start) {
         b->pos = names.pos;
     }
+}
+
+
+/* at, until, note, store, by; instead of a message, which takes more */
+
+static void
+mcp_audit_watermark(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    mcp_audit_put_moment(b, "at", a->at);
+    mcp_audit_put_moment(b, "until", a->until);
+    mcp_audit_put_safe(b, "note", &a->note, MCP_AUDIT_TARGET);
+    mcp_audit_put_text(b, "store", a->store);
+    mcp_audit_put(b, "by", &a->by, MCP_AUDIT_NAME);
 }
 
 
@@ -725,6 +744,11 @@ mcp_audit_times(mcp_buf_t *b, const mcp_audit_t *a)
     if (a->credential_us >= 0) {
         mcp_audit_open(b, "credential");
         mcp_audit_ms(b, a->credential_us);
+    }
+
+    if (a->store && a->late_us >= 0) {
+        mcp_audit_open(b, "late");
+        mcp_audit_ms(b, a->late_us);
     }
 
     mcp_audit_end(b, "ms", start);

@@ -41,7 +41,8 @@ static int msg_open(mcp_message_t *m, const mcp_json_event_t *ev,
 static int msg_root(mcp_message_t *m, const mcp_json_event_t *ev);
 static int msg_field(mcp_message_t *m, const mcp_json_event_t *ev,
     mcp_slot_e slot);
-static int msg_uri(mcp_message_t *m, const mcp_json_event_t *ev);
+static int msg_listed(mcp_message_t *m, const mcp_json_event_t *ev,
+    mcp_str_t **list, unsigned *n);
 static void msg_id(mcp_message_t *m, const mcp_json_event_t *ev);
 static int msg_id_valid(const mcp_json_event_t *ev, const mcp_str_t *id);
 static void msg_save_id(mcp_message_parse_t *p, const unsigned char *last);
@@ -419,12 +420,11 @@ msg_value(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
     p = m->parse;
 
     if (p->context[ev->depth] == MCP_C_URIS) {
-        return msg_uri(m, ev);
+        return msg_listed(m, ev, &m->uris, &m->nuris);
     }
 
     if (p->context[ev->depth] == MCP_C_TASK_IDS) {
-        m->task_ids = 1;
-        slot = MCP_S_NONE;
+        return msg_listed(m, ev, &m->tasks, &m->ntasks);
     }
 
     if (slot < MCP_F_MAX) {
@@ -497,8 +497,8 @@ msg_open(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
 
         /* what subscriptions/listen cannot read it must not let pass */
 
-        p->bad_uris |= (slot == MCP_S_NOTIFICATIONS || slot == MCP_S_URIS);
-        m->task_ids |= (slot == MCP_S_TASK_IDS);
+        p->bad_uris |= (slot == MCP_S_NOTIFICATIONS || slot == MCP_S_URIS
+                        || slot == MCP_S_TASK_IDS);
     }
 
     if (right && slot == MCP_S_ARGUMENTS) {
@@ -508,7 +508,7 @@ msg_open(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
 
     if (right && slot != MCP_S_CAPABILITIES) {
         p->context[ev->depth + 1] = slots[slot - MCP_F_MAX].context;
-        p->scan.capture = (slot == MCP_S_URIS);
+        p->scan.capture = (slot == MCP_S_URIS || slot == MCP_S_TASK_IDS);
         return MCP_OK;
     }
 
@@ -583,10 +583,12 @@ msg_field(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
 
 
 /*
- * An element of resourceSubscriptions.  Only subscriptions/listen needs them.
+ * An element of resourceSubscriptions or taskIds.  Only subscriptions/listen
+ * needs them.
  */
 static int
-msg_uri(mcp_message_t *m, const mcp_json_event_t *ev)
+msg_listed(mcp_message_t *m, const mcp_json_event_t *ev, mcp_str_t **list,
+    unsigned *n)
 {
     mcp_message_parse_t  *p;
 
@@ -604,20 +606,19 @@ msg_uri(mcp_message_t *m, const mcp_json_event_t *ev)
         return MCP_OK;
     }
 
-    if (m->nuris == MCP_MAX_URIS) {
+    if (*n == MCP_MAX_URIS) {
         p->many_uris = 1;
         return MCP_OK;
     }
 
-    if (m->uris == NULL) {
-        m->uris = mcp_alloc(&p->mem, MCP_MAX_URIS * sizeof(mcp_str_t));
-        if (m->uris == NULL) {
+    if (*list == NULL) {
+        *list = mcp_alloc(&p->mem, MCP_MAX_URIS * sizeof(mcp_str_t));
+        if (*list == NULL) {
             return MCP_ERROR;
         }
     }
 
-    return mcp_message_keep(p, &m->uris[m->nuris++], ev->text.data,
-                            ev->text.len);
+    return mcp_message_keep(p, &(*list)[(*n)++], ev->text.data, ev->text.len);
 }
 
 

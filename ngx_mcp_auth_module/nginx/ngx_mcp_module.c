@@ -8,8 +8,10 @@
 
 #include "ngx_mcp_module.h"
 #include "ngx_mcp_keys.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_stream.h"
+#include "ngx_mcp_token.h"
 #include "mcp_audit.h"
 
 #if defined(__GLIBC__)
@@ -159,6 +161,7 @@ ngx_mcp_create_main_conf(ngx_conf_t *cf)
     ngx_str_set(any, "*");
 
     mmcf->zone_size = NGX_CONF_UNSET_SIZE;
+    mmcf->revocation_zone = NGX_CONF_UNSET_SIZE;
     mmcf->audit_key_set = 0;
 
     return mmcf;
@@ -342,7 +345,9 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK
-        || ngx_mcp_stream_init_worker(mmcf) != NGX_OK)
+        || ngx_mcp_stream_init_worker(mmcf) != NGX_OK
+        || ngx_mcp_revoke_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_token_init_worker(cycle, mmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -401,7 +406,9 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_mcp_token_exit_worker(mmcf);
     ngx_mcp_keys_exit_worker(mmcf);
+    ngx_mcp_revoke_exit_worker(mmcf);
     ngx_mcp_log_exit_worker(mmcf);
     ngx_mcp_stream_exit_worker(mmcf);
     ngx_mcp_session_exit_worker(mmcf);

@@ -2,7 +2,8 @@
  * Open event streams.
  *
  * A stream may outlive the token that opened it by hours.  Each has a timer: at
- * exp, with the issuer's leeway and the server's stream_grace, it is cut.
+ * exp, with the issuer's leeway and the server's stream_grace, it is cut; that
+ * of a caller who was revoked, when ngx_mcp_revoke.c has noticed.
  * First gently, as if the upstream had ended it, so that the client sees a
  * complete response and comes back to hear 401; one that takes no bytes is cut
  * off.
@@ -14,9 +15,11 @@
  */
 
 #include "ngx_mcp_stream.h"
+#include "ngx_mcp_revoke.h"
 
 
 #define NGX_MCP_STREAM_LINGER  5000             /* ms, for the gentle end */
+#define NGX_MCP_STREAM_REVOKED 500              /* the same for the revoked */
 #define NGX_MCP_STREAM_TIMER   (24 * 3600)      /* s, at most at once */
 
 
@@ -33,7 +36,8 @@ typedef struct {
 static void ngx_mcp_stream_close(void *data);
 static void ngx_mcp_stream_timer(ngx_mcp_stream_t *st);
 static void ngx_mcp_stream_expired(ngx_event_t *ev);
-static void ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason);
+static void ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason,
+    ngx_msec_t linger);
 
 
 /* A slot for this process: a free one, or that of one that died. */
@@ -117,6 +121,22 @@ ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
+    /* the answer may have taken an hour to begin */
+
+    switch (ngx_mcp_revoke_caller(mmcf, ctx, NULL)) {
+
+    case NGX_DECLINED:
+        ngx_mcp_revoke_cut(mmcf);
+        return NGX_DECLINED;
+
+    case NGX_ERROR:
+        ngx_mcp_revoke_look_again(mmcf);
+        break;
+
+    default:
+        break;
+    }
+
     st = ngx_pcalloc(r->pool, sizeof(ngx_mcp_stream_t));
     if (st == NULL) {
         return NGX_ERROR;
@@ -194,13 +214,64 @@ ngx_mcp_stream_expired(ngx_event_t *ev)
         return;
     }
 
-    ngx_mcp_stream_cut(st, "token_expired");
+    ngx_mcp_stream_cut(st, "token_expired", NGX_MCP_STREAM_LINGER);
+}
+
+
+/* All move to a list of their own first: the end of one may end others. */
+void
+ngx_mcp_stream_check(ngx_mcp_main_conf_t *mmcf, ngx_msec_t unknown)
+{
+    ngx_int_t          rc;
+    ngx_msec_t         grace;
+    ngx_queue_t        list, *q;
+    ngx_mcp_stream_t  *st;
+
+    if (ngx_queue_empty(&mmcf->streams)) {
+        return;
+    }
+
+    ngx_queue_init(&list);
+    ngx_queue_add(&list, &mmcf->streams);
+    ngx_queue_init(&mmcf->streams);
+
+    while (!ngx_queue_empty(&list)) {
+        q = ngx_queue_head(&list);
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&mmcf->streams, q);
+
+        st = ngx_queue_data(q, ngx_mcp_stream_t, queue);
+
+        if (st->ended) {
+            continue;
+        }
+
+        rc = ngx_mcp_revoke_caller(mmcf, st->ctx, NULL);
+
+        if (rc == NGX_DECLINED) {
+            ngx_mcp_revoke_cut(mmcf);
+            ngx_mcp_stream_cut(st, "revoked", NGX_MCP_STREAM_REVOKED);
+            continue;
+        }
+
+        grace = (ngx_msec_t) st->ctx->server->stream_grace * 1000;
+
+        if (rc == NGX_ERROR
+            && unknown > ngx_max(grace, NGX_MCP_REVOKE_WAIT))
+        {
+            ngx_mcp_revoke_cut(mmcf);
+            ngx_mcp_stream_cut(st, "revocation_unknown",
+                               NGX_MCP_STREAM_REVOKED);
+        }
+    }
 }
 
 
 /* st is gone after that, or has a timer that comes back to here. */
 static void
-ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason)
+ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason,
+    ngx_msec_t linger)
 {
     ngx_connection_t     *c;
     ngx_http_request_t   *r;
@@ -224,7 +295,7 @@ ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason)
         /* nginx's own way when the last byte was read */
 
         st->ended = 1;
-        ngx_add_timer(&st->timer, NGX_MCP_STREAM_LINGER);
+        ngx_add_timer(&st->timer, linger);
 
         u->length = 0;
         u->keepalive = 0;
@@ -232,6 +303,19 @@ ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason)
 
     } else {
         r->keepalive = 0;
+
+#if (NGX_HTTP_V2)
+
+        if (r->stream) {
+
+            /* what nginx queues for the client it sends in the connection's
+             * next turn only, which may never come: a reset from a timer */
+
+            ngx_post_event(r->stream->connection->connection->write,
+                           &ngx_posted_events);
+        }
+
+#endif
 
         if (u && u->cleanup) {
 
