@@ -360,7 +360,9 @@ for ([[sub => 'left'], 'revoked'], [[sub => 'back'], undef],
      [[sub => 'forgotten'], undef], [[sub => 'kept'], 'revoked'],
      [[cid => 'lost-client'], 'revoked'], [[jti => 'J-stolen'], 'revoked'],
      [[sub => 'Left'], undef], [[sub => 'lef'], undef],
-     [[sub => 'x', uid => 'left'], 'revoked'])
+     [[sub => 'x', uid => 'left'], 'revoked'],
+     [[sub => 'left', aud => $too], 'audience'],
+     [[sub => 'left', exp => time - 60], 'expired'])
 {
     same(token(@{$_->[0]}), "revocation: @{$_->[0]}", reason => $_->[1]);
 }
@@ -413,8 +415,8 @@ ok($r->{json}{accepted} && !$r->{json}{complete}, 'neither does no file');
 
 # own tokens: form and checksum
 
-for (['mcpp_', 'token_unknown'], ['mcpv_' . 'a' x 49, 'token_unknown'],
-     ['mcpp_' . 'a' x 100, 'token_unknown'])
+for (['mcpp_', 'token_malformed'], ['mcpv_' . 'a' x 49, 'token_malformed'],
+     ['mcpp_' . 'a' x 100, 'token_malformed'])
 {
     $r = $ctl->run({ stdin => $_->[0] }, qw/ jwt inspect --json /);
     is($r->{json}{reason}, $_->[1], "$_->[0]: $_->[1]");

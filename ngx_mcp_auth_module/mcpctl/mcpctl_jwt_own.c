@@ -29,10 +29,14 @@ mcpctl_inspect_own(mcpctl_inspect_t *in)
     mcp_access_keys_t       *keys;
     const mcp_access_key_t  *key;
 
+    if (in->server && !in->server->tokens) {
+        mcpctl_inspect_check(in, "server", MCPCTL_FAILED_IT, "own_tokens_off",
+                             NULL);
+    }
+
     if (mcp_access_key_check(&in->token) != MCP_OK) {
-        mcpctl_inspect_check(in, "form", MCPCTL_FAILED_IT, "token_unknown",
-                             mcpctl_format(in->ctl, "length, characters or "
-                                           "checksum: not copied whole"));
+        mcpctl_inspect_check(in, "form", MCPCTL_FAILED_IT, "token_malformed",
+                             NULL);
         return;
     }
 
@@ -218,14 +222,6 @@ mcpctl_own_servers(mcpctl_inspect_t *in)
     mcp_principal_t     *p;
     mcpctl_at_server_t  *at;
 
-    if (in->key) {
-        p = mcp_access_key_principal(in->key, 0, NULL, 0, &in->ctl->mem);
-
-        if (p) {
-            mcpctl_inspect_revoked(in, p, 0);
-        }
-    }
-
     for (i = 0; in->key && i < in->ctl->conf->servers.n; i++) {
         sv = in->ctl->conf->servers.elts[i];
 
@@ -239,6 +235,14 @@ mcpctl_own_servers(mcpctl_inspect_t *in)
         at->reason = mcpctl_own_server(in, at);
 
         mcpctl_push(in->ctl, &in->servers, at);
+    }
+
+    if (in->key) {
+        p = mcp_access_key_principal(in->key, 0, NULL, 0, &in->ctl->mem);
+
+        if (p) {
+            mcpctl_inspect_revoked(in, p, 0);
+        }
     }
 }
 
@@ -262,10 +266,6 @@ mcpctl_own_server(mcpctl_inspect_t *in, mcpctl_at_server_t *at)
         return "own_tokens_off";
     }
 
-    if (!mcpctl_own_listed(key->servers, key->nservers, &sv->name, "*")) {
-        return "token_server";
-    }
-
     found = (key->auth == MCP_AUTH_VAT);
 
     for (i = 0; i < sv->issuers.n && !found; i++) {
@@ -275,6 +275,10 @@ mcpctl_own_server(mcpctl_inspect_t *in, mcpctl_at_server_t *at)
 
     if (!found) {
         return "unknown_issuer";
+    }
+
+    if (!mcpctl_own_listed(key->servers, key->nservers, &sv->name, "*")) {
+        return "token_server";
     }
 
     p = mcp_access_key_principal(key, 0, in->ctl->conf->roles,

@@ -99,6 +99,8 @@ static const struct {
       "was revoked" },
 
     /* own tokens */
+    { "token_malformed", "its length, characters or checksum are wrong: it was "
+      "not copied whole" },
     { "token_unknown", "there is no such token" },
     { "token_revoked", "it was revoked" },
     { "token_server", "it is not for this server" },
