@@ -13,7 +13,8 @@ static const mcp_access_key_t *mcpctl_own_record(mcpctl_inspect_t *in,
     mcp_access_keys_t **keys);
 static mcp_access_keys_t *mcpctl_own_keys(mcpctl_inspect_t *in);
 static const mcp_access_key_t *mcpctl_own_find(mcpctl_inspect_t *in,
-    const mcp_access_keys_t *keys);
+    const mcp_access_keys_t *keys, unsigned *unread);
+static void mcpctl_own_none(mcpctl_inspect_t *in, unsigned unread);
 static void mcpctl_own_copy(mcpctl_inspect_t *in,
     const mcp_access_key_t *key);
 static void mcpctl_own_servers(mcpctl_inspect_t *in);
@@ -58,6 +59,7 @@ mcpctl_inspect_own(mcpctl_inspect_t *in)
 static const mcp_access_key_t *
 mcpctl_own_record(mcpctl_inspect_t *in, mcp_access_keys_t **keys)
 {
+    unsigned                 unread;
     mcpctl_conf_t           *conf;
     const mcp_access_key_t  *key;
 
@@ -78,17 +80,10 @@ mcpctl_own_record(mcpctl_inspect_t *in, mcp_access_keys_t **keys)
         return NULL;
     }
 
-    key = mcpctl_own_find(in, *keys);
+    key = mcpctl_own_find(in, *keys, &unread);
 
     if (key == NULL) {
-        mcpctl_inspect_check(in, "record",
-                             conf->redis ? MCPCTL_OPEN : MCPCTL_FAILED_IT,
-                             conf->redis ? NULL : "token_unknown",
-                             mcpctl_format(in->ctl, "none in %s%s",
-                                   mcpctl_shown(in->ctl, &conf->token_file,
-                                                256),
-                                   conf->redis ? "; it may be in Redis"
-                                               : ""));
+        mcpctl_own_none(in, unread);
         return NULL;
     }
 
@@ -113,6 +108,33 @@ mcpctl_own_record(mcpctl_inspect_t *in, mcp_access_keys_t **keys)
     }
 
     return key;
+}
+
+
+/* It is in no file; whether it is nowhere else is another matter. */
+static void
+mcpctl_own_none(mcpctl_inspect_t *in, unsigned unread)
+{
+    char           *where;
+    mcpctl_conf_t  *conf;
+
+    conf = in->ctl->conf;
+    where = mcpctl_shown(in->ctl, &conf->token_file, 256);
+
+    if (unread) {
+        mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
+                             mcpctl_format(in->ctl, "none in %s, by the keys "
+                                           "that can be read", where));
+
+    } else if (conf->redis) {
+        mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
+                             mcpctl_format(in->ctl, "none in %s; it may be in "
+                                           "Redis", where));
+
+    } else {
+        mcpctl_inspect_check(in, "record", MCPCTL_FAILED_IT, "token_unknown",
+                             mcpctl_format(in->ctl, "none in %s", where));
+    }
 }
 
 
@@ -151,9 +173,10 @@ mcpctl_own_keys(mcpctl_inspect_t *in)
 }
 
 
-/* Under each pepper that there is. */
+/* Under each pepper that there is; *unread: how many cannot be read. */
 static const mcp_access_key_t *
-mcpctl_own_find(mcpctl_inspect_t *in, const mcp_access_keys_t *keys)
+mcpctl_own_find(mcpctl_inspect_t *in, const mcp_access_keys_t *keys,
+    unsigned *unread)
 {
     unsigned                 i;
     mcp_str_t                secret;
@@ -163,12 +186,14 @@ mcpctl_own_find(mcpctl_inspect_t *in, const mcp_access_keys_t *keys)
 
     memset(&ring, 0, sizeof(mcp_pepper_ring_t));
     key = NULL;
+    *unread = 0;
 
     for (i = 0; i < in->ctl->conf->ntoken_keys && key == NULL; i++) {
 
         if (mcpctl_key_file(in->ctl, &in->ctl->conf->token_keys[i], &secret)
             != MCPCTL_OK)
         {
+            (*unread)++;
             continue;
         }
 
