@@ -36,6 +36,7 @@ http {
     %%GLOBALS_HTTP%%
     large_client_header_buffers 4 64k;
     mcp_audit %%TESTDIR%%/audit.log;
+    mcp_revocation_file revoked-always;
     %%ISSUER_okta%%
     %%ISSUER_other%%
     %%ISSUER_SERVER_remote%%
@@ -82,6 +83,23 @@ END
 
 MCP::Upstream->start($t, port => 8081);
 $conf =~ s/OKTA/$okta->{issuer}/;
+
+my $soon = stamp(time + 3000);
+my $past = stamp(time - 3000);
+
+$t->write_file('revoked-always', <<"END");
+# who has left
+user $okta->{issuer} left $soon
+user $okta->{issuer} back $past
+user $okta->{issuer} forgotten $soon until=$past
+user $okta->{issuer} kept $soon until=$soon by=ops
+client $okta->{issuer} lost-client $soon
+token $okta->{issuer} J-stolen $soon
+user $other->{issuer} alice $soon
+issuer $remote->{issuer} - $past
+end
+END
+
 $t->write_conf($conf);
 $t->start;
 
@@ -90,6 +108,13 @@ my $main = 'https://mcp.example.com/main';
 my $too = 'https://mcp.example.com/too';
 
 sub token { $okta->token(aud => $main, @_) }
+
+sub stamp {
+    my @t = gmtime($_[0]);
+    return sprintf('%d-%02d-%02dT%02d:%02d:%02dZ', $t[5] + 1900, $t[4] + 1,
+                   @t[3, 2, 1, 0]);
+}
+
 sub header { token(-header => $_[0]) }
 
 
@@ -139,7 +164,8 @@ is("$j->{user} $j->{client} $j->{scopes}", 'alice test-client a b', 'who');
 is_deeply($j->{servers}, [{ server => 'main', accepted => JSON::PP::true,
                             roles => '*,eng' }], 'the roles there');
 is_deeply([ map { "$_->{step} $_->{result}" } @{$j->{steps}} ],
-          [ 'form ok', 'issuer ok', 'signature ok', 'claims ok' ], 'steps');
+          [ 'form ok', 'issuer ok', 'signature ok', 'claims ok',
+            'revocation ok' ], 'steps');
 is($j->{claims}{sub}, 'alice', 'claims');
 is($j->{header}{alg}, 'RS256', 'header');
 
@@ -328,17 +354,24 @@ like($r->{out}, qr/^  and \d+ more$/m, 'and so are many');
 like($r->{out}, qr/^  exp: \d+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, in 0d /m,
      'times for people');
 
-# ---- revocation: a file of watermarks
+# ---- revocation: as the gateway, by a file of watermarks
+
+for ([[sub => 'left'], 'revoked'], [[sub => 'back'], undef],
+     [[sub => 'forgotten'], undef], [[sub => 'kept'], 'revoked'],
+     [[cid => 'lost-client'], 'revoked'], [[jti => 'J-stolen'], 'revoked'],
+     [[sub => 'Left'], undef], [[sub => 'lef'], undef],
+     [[sub => 'x', uid => 'left'], 'revoked'],
+     [[sub => 'left', aud => $too], 'audience'],
+     [[sub => 'left', exp => time - 60], 'expired'])
+{
+    same(token(@{$_->[0]}), "revocation: @{$_->[0]}", reason => $_->[1]);
+}
+
+# and, line by line, by one that changes
 
 my $with = $t->expand($conf);
-$with =~ s/^http \{/http { mcp_revocation_file revoked;/m or die;
+$with =~ s/revoked-always/revoked/ or die;
 $t->write_file('revoked.conf', $with);
-
-sub stamp {
-    my @t = gmtime($_[0]);
-    return sprintf('%d-%02d-%02dT%02d:%02d:%02dZ', $t[5] + 1900, $t[4] + 1,
-                   @t[3, 2, 1, 0]);
-}
 
 my $issued = time - 100;
 my $own = token(iat => $issued, jti => 'J1');
@@ -382,8 +415,8 @@ ok($r->{json}{accepted} && !$r->{json}{complete}, 'neither does no file');
 
 # own tokens: form and checksum
 
-for (['mcpp_', 'token_unknown'], ['mcpv_' . 'a' x 49, 'token_unknown'],
-     ['mcpp_' . 'a' x 100, 'token_unknown'])
+for (['mcpp_', 'token_malformed'], ['mcpv_' . 'a' x 49, 'token_malformed'],
+     ['mcpp_' . 'a' x 100, 'token_malformed'])
 {
     $r = $ctl->run({ stdin => $_->[0] }, qw/ jwt inspect --json /);
     is($r->{json}{reason}, $_->[1], "$_->[0]: $_->[1]");

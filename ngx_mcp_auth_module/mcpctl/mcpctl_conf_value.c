@@ -13,6 +13,15 @@
 #define MCPCTL_HOST  253                /* RFC 1035 */
 
 
+/* a unit of time, the largest is 1 */
+#define MCPCTL_MONTH  2
+#define MCPCTL_SEC    7
+#define MCPCTL_MSEC   8
+#define MCPCTL_LAST   9
+
+
+static int64_t mcpctl_time_unit(const mcp_str_t *s, size_t *i,
+    unsigned *step, unsigned seconds);
 static const char *mcpctl_url_ipv6(const unsigned char *p, size_t len,
     unsigned *loopback);
 static const char *mcpctl_url_host(const unsigned char *p, size_t len,
@@ -86,29 +95,19 @@ mcpctl_size(const mcp_str_t *s)
 
 /*
  * "1h 30m", "500ms", "90": units from large to small, each once.  In seconds,
- * or in ms; then years, months and the like are not taken.
+ * or in ms; then years and months are not taken.
  */
 int64_t
 mcpctl_time(const mcp_str_t *s, unsigned seconds)
 {
     size_t    i;
     int64_t   n, total, scale, digit;
-    unsigned  valid, step, unit;
-
-    static const struct {
-        char      name;
-        int64_t   scale;                /* s */
-    } units[] = {
-        { 'y', 365 * 86400 }, { 'M', 30 * 86400 }, { 'w', 7 * 86400 },
-        { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 }
-    };
-
-    enum { MONTH = 2, SEC = 7, MSEC, LAST };    /* a step is a unit + 1 */
+    unsigned  valid, step;
 
     n = 0;
     total = 0;
     valid = 0;
-    step = seconds ? 0 : MONTH;
+    step = seconds ? 0 : MCPCTL_MONTH;
 
     for (i = 0; i < s->len; /* void */ ) {
 
@@ -124,44 +123,9 @@ mcpctl_time(const mcp_str_t *s, unsigned seconds)
             continue;
         }
 
-        if (s->data[i] == 'm' && i + 1 < s->len && s->data[i + 1] == 's') {
+        scale = mcpctl_time_unit(s, &i, &step, seconds);
 
-            if (seconds || step >= MSEC) {
-                return -1;
-            }
-
-            step = MSEC;
-            scale = 1;
-            i += 2;
-
-        } else if (s->data[i] == ' ') {
-
-            if (step >= SEC) {
-                return -1;
-            }
-
-            step = LAST;
-            scale = seconds ? 1 : 1000;
-            i++;
-
-        } else {
-
-            for (unit = 0; unit < SEC; unit++) {
-                if (s->data[i] == (unsigned char) units[unit].name) {
-                    break;
-                }
-            }
-
-            if (unit == SEC || step >= unit + 1) {
-                return -1;
-            }
-
-            step = unit + 1;
-            scale = units[unit].scale * (seconds ? 1 : 1000);
-            i++;
-        }
-
-        if (n > (INT64_MAX - total) / scale) {
+        if (scale == -1 || n > (INT64_MAX - total) / scale) {
             return -1;
         }
 
@@ -180,6 +144,68 @@ mcpctl_time(const mcp_str_t *s, unsigned seconds)
     }
 
     return total + n * scale;
+}
+
+
+/* The unit at *i, smaller than the one before it (*step): what it is in s or
+ * ms; -1: it is none.  A space is that of seconds, and the last one. */
+static int64_t
+mcpctl_time_unit(const mcp_str_t *s, size_t *i, unsigned *step,
+    unsigned seconds)
+{
+    int64_t        scale;
+    unsigned       unit;
+    unsigned char  c;
+
+    static const struct {
+        char      name;
+        int64_t   scale;                /* s */
+    } units[] = {
+        { 'y', 365 * 86400 }, { 'M', 30 * 86400 }, { 'w', 7 * 86400 },
+        { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 }
+    };
+
+    c = s->data[(*i)++];
+
+    if (c == 'm' && *i < s->len && s->data[*i] == 's') {
+        (*i)++;
+
+        if (seconds || *step >= MCPCTL_MSEC) {
+            return -1;
+        }
+
+        *step = MCPCTL_MSEC;
+
+        return 1;
+    }
+
+    if (c == ' ') {
+
+        if (*step >= MCPCTL_SEC) {
+            return -1;
+        }
+
+        unit = MCPCTL_LAST;
+        scale = 1;
+
+    } else {
+
+        for (unit = 0; unit < MCPCTL_SEC; unit++) {
+            if (c == (unsigned char) units[unit].name) {
+                break;
+            }
+        }
+
+        if (unit == MCPCTL_SEC || *step > unit) {
+            return -1;
+        }
+
+        scale = units[unit++].scale;
+    }
+
+    *step = unit;
+
+    return scale * (seconds ? 1 : 1000);
 }
 
 

@@ -25,6 +25,7 @@
 static int mcpctl_inspect_read(mcpctl_inspect_t *in, const char *arg);
 static void mcpctl_inspect_argument(mcpctl_inspect_t *in, char *arg);
 static void mcpctl_inspect_trim(mcp_str_t *token);
+static size_t mcpctl_inspect_max(const mcpctl_inspect_t *in);
 static int mcpctl_inspect_jwt(mcpctl_inspect_t *in);
 static void mcpctl_inspect_decode(mcpctl_inspect_t *in);
 static json_t *mcpctl_inspect_part(mcpctl_inspect_t *in,
@@ -88,7 +89,12 @@ mcpctl_jwt_inspect(mcpctl_t *ctl, int argc, char **argv)
     in.kind = mcp_access_key_kind(&in.token);
     rc = MCP_OK;
 
-    if (in.kind) {
+    if (in.token.len > mcpctl_inspect_max(&in)) {
+        in.kind = in.kind ? in.kind : MCP_AUTH_JWT;
+        mcpctl_inspect_check(&in, "form", MCPCTL_FAILED_IT, "token_too_long",
+                             NULL);
+
+    } else if (in.kind) {
         mcpctl_inspect_own(&in);
 
     } else {
@@ -215,8 +221,14 @@ mcpctl_inspect_check(mcpctl_inspect_t *in, const char *name,
 
     mcpctl_push(in->ctl, &in->checks, check);
 
-    if (result == MCPCTL_FAILED_IT && in->reason == NULL) {
-        in->reason = reason;
+    if (result == MCPCTL_FAILED_IT) {
+
+        if (strcmp(reason, "revoked") == 0) {
+            in->revoked = 1;
+
+        } else if (in->reason == NULL) {
+            in->reason = reason;
+        }
     }
 
     if (result == MCPCTL_OPEN) {
@@ -225,21 +237,23 @@ mcpctl_inspect_check(mcpctl_inspect_t *in, const char *name,
 }
 
 
+static size_t
+mcpctl_inspect_max(const mcpctl_inspect_t *in)
+{
+    return in->server ? in->server->max_token : MCPCTL_MAX_TOKEN;
+}
+
+
 /* MCP_ERROR: keys that were named cannot be read; said. */
 static int
 mcpctl_inspect_jwt(mcpctl_inspect_t *in)
 {
     int               rc;
-    size_t            max;
     mcp_jwt_t        *jwt;
     const char       *reason;
     mcpctl_issuer_t  *is;
 
-    max = in->server ? in->server->max_token : MCPCTL_MAX_TOKEN;
-
-    reason = "token_too_long";
-    jwt = in->token.len > max ? NULL
-                              : mcp_jwt_parse(&in->token, max, &reason);
+    jwt = mcp_jwt_parse(&in->token, mcpctl_inspect_max(in), &reason);
 
     if (jwt == NULL) {
         mcpctl_inspect_check(in, "form", MCPCTL_FAILED_IT, reason, NULL);
@@ -269,8 +283,8 @@ mcpctl_inspect_jwt(mcpctl_inspect_t *in)
 
         if (in->principal) {
             mcpctl_inspect_check(in, "claims", MCPCTL_PASSED, NULL, NULL);
-            mcpctl_inspect_revoked(in, in->principal, is->jwt.leeway);
             mcpctl_inspect_servers(in, jwt);
+            mcpctl_inspect_revoked(in, in->principal, is->jwt.leeway);
 
         } else {
             mcpctl_inspect_check(in, "claims", MCPCTL_FAILED_IT, reason, NULL);
@@ -529,7 +543,7 @@ mcpctl_inspect_server(mcpctl_inspect_t *in, mcp_jwt_t *jwt,
 
 /*
  * Refused by the server that was named, or by all there are; of several reasons
- * the one that went furthest tells most.
+ * the one that went furthest tells most.  Who is revoked is asked last.
  */
 static void
 mcpctl_inspect_outcome(mcpctl_inspect_t *in)
@@ -540,15 +554,12 @@ mcpctl_inspect_outcome(mcpctl_inspect_t *in)
 
     reason = NULL;
 
-    if (in->reason || in->servers.n == 0) {
-        return;
-    }
-
     for (i = 0; i < in->servers.n; i++) {
         at = in->servers.elts[i];
 
         if (at->reason == NULL) {
-            return;
+            reason = NULL;
+            break;
         }
 
         if (reason == NULL || strcmp(reason, "unknown_issuer") == 0) {
@@ -556,5 +567,11 @@ mcpctl_inspect_outcome(mcpctl_inspect_t *in)
         }
     }
 
-    in->reason = reason;
+    if (reason == NULL && in->revoked) {
+        reason = "revoked";
+    }
+
+    if (in->reason == NULL) {
+        in->reason = reason;
+    }
 }

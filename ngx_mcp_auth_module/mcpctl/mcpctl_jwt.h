@@ -44,6 +44,7 @@ typedef struct {
     unsigned             kind;          /* MCP_AUTH_JWT, _PAT, _VAT */
     const char          *reason;        /* NULL: not refused */
     unsigned             open;          /* something could not be checked */
+    unsigned             revoked;       /* by a watermark */
     mcpctl_list_t        checks;        /* mcpctl_check_t */
     mcpctl_list_t        servers;       /* mcpctl_at_server_t */
     mcp_principal_t     *principal;     /* NULL: there is none */
@@ -54,7 +55,8 @@ typedef struct {
 } mcpctl_inspect_t;
 
 
-/* Adds a step; a refusal becomes the token's unless there is one. */
+/* Adds a step; a refusal becomes the token's unless there is one, or, of
+ * revocation, another. */
 void mcpctl_inspect_check(mcpctl_inspect_t *in, const char *name,
     mcpctl_check_e result, const char *reason, char *detail);
 

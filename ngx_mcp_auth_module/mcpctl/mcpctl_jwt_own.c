@@ -13,7 +13,8 @@ static const mcp_access_key_t *mcpctl_own_record(mcpctl_inspect_t *in,
     mcp_access_keys_t **keys);
 static mcp_access_keys_t *mcpctl_own_keys(mcpctl_inspect_t *in);
 static const mcp_access_key_t *mcpctl_own_find(mcpctl_inspect_t *in,
-    const mcp_access_keys_t *keys);
+    const mcp_access_keys_t *keys, unsigned *unread);
+static void mcpctl_own_none(mcpctl_inspect_t *in, unsigned unread);
 static void mcpctl_own_copy(mcpctl_inspect_t *in,
     const mcp_access_key_t *key);
 static void mcpctl_own_servers(mcpctl_inspect_t *in);
@@ -29,10 +30,14 @@ mcpctl_inspect_own(mcpctl_inspect_t *in)
     mcp_access_keys_t       *keys;
     const mcp_access_key_t  *key;
 
+    if (in->server && !in->server->tokens) {
+        mcpctl_inspect_check(in, "server", MCPCTL_FAILED_IT, "own_tokens_off",
+                             NULL);
+    }
+
     if (mcp_access_key_check(&in->token) != MCP_OK) {
-        mcpctl_inspect_check(in, "form", MCPCTL_FAILED_IT, "token_unknown",
-                             mcpctl_format(in->ctl, "length, characters or "
-                                           "checksum: not copied whole"));
+        mcpctl_inspect_check(in, "form", MCPCTL_FAILED_IT, "token_malformed",
+                             NULL);
         return;
     }
 
@@ -54,6 +59,7 @@ mcpctl_inspect_own(mcpctl_inspect_t *in)
 static const mcp_access_key_t *
 mcpctl_own_record(mcpctl_inspect_t *in, mcp_access_keys_t **keys)
 {
+    unsigned                 unread;
     mcpctl_conf_t           *conf;
     const mcp_access_key_t  *key;
 
@@ -74,17 +80,10 @@ mcpctl_own_record(mcpctl_inspect_t *in, mcp_access_keys_t **keys)
         return NULL;
     }
 
-    key = mcpctl_own_find(in, *keys);
+    key = mcpctl_own_find(in, *keys, &unread);
 
     if (key == NULL) {
-        mcpctl_inspect_check(in, "record",
-                             conf->redis ? MCPCTL_OPEN : MCPCTL_FAILED_IT,
-                             conf->redis ? NULL : "token_unknown",
-                             mcpctl_format(in->ctl, "none in %s%s",
-                                   mcpctl_shown(in->ctl, &conf->token_file,
-                                                256),
-                                   conf->redis ? "; it may be in Redis"
-                                               : ""));
+        mcpctl_own_none(in, unread);
         return NULL;
     }
 
@@ -109,6 +108,33 @@ mcpctl_own_record(mcpctl_inspect_t *in, mcp_access_keys_t **keys)
     }
 
     return key;
+}
+
+
+/* It is in no file; whether it is nowhere else is another matter. */
+static void
+mcpctl_own_none(mcpctl_inspect_t *in, unsigned unread)
+{
+    char           *where;
+    mcpctl_conf_t  *conf;
+
+    conf = in->ctl->conf;
+    where = mcpctl_shown(in->ctl, &conf->token_file, 256);
+
+    if (unread) {
+        mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
+                             mcpctl_format(in->ctl, "none in %s, by the keys "
+                                           "that can be read", where));
+
+    } else if (conf->redis) {
+        mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
+                             mcpctl_format(in->ctl, "none in %s; it may be in "
+                                           "Redis", where));
+
+    } else {
+        mcpctl_inspect_check(in, "record", MCPCTL_FAILED_IT, "token_unknown",
+                             mcpctl_format(in->ctl, "none in %s", where));
+    }
 }
 
 
@@ -147,9 +173,10 @@ mcpctl_own_keys(mcpctl_inspect_t *in)
 }
 
 
-/* Under each pepper that there is. */
+/* Under each pepper that there is; *unread: how many cannot be read. */
 static const mcp_access_key_t *
-mcpctl_own_find(mcpctl_inspect_t *in, const mcp_access_keys_t *keys)
+mcpctl_own_find(mcpctl_inspect_t *in, const mcp_access_keys_t *keys,
+    unsigned *unread)
 {
     unsigned                 i;
     mcp_str_t                secret;
@@ -159,12 +186,14 @@ mcpctl_own_find(mcpctl_inspect_t *in, const mcp_access_keys_t *keys)
 
     memset(&ring, 0, sizeof(mcp_pepper_ring_t));
     key = NULL;
+    *unread = 0;
 
     for (i = 0; i < in->ctl->conf->ntoken_keys && key == NULL; i++) {
 
         if (mcpctl_key_file(in->ctl, &in->ctl->conf->token_keys[i], &secret)
             != MCPCTL_OK)
         {
+            (*unread)++;
             continue;
         }
 
@@ -218,14 +247,6 @@ mcpctl_own_servers(mcpctl_inspect_t *in)
     mcp_principal_t     *p;
     mcpctl_at_server_t  *at;
 
-    if (in->key) {
-        p = mcp_access_key_principal(in->key, 0, NULL, 0, &in->ctl->mem);
-
-        if (p) {
-            mcpctl_inspect_revoked(in, p, 0);
-        }
-    }
-
     for (i = 0; in->key && i < in->ctl->conf->servers.n; i++) {
         sv = in->ctl->conf->servers.elts[i];
 
@@ -239,6 +260,14 @@ mcpctl_own_servers(mcpctl_inspect_t *in)
         at->reason = mcpctl_own_server(in, at);
 
         mcpctl_push(in->ctl, &in->servers, at);
+    }
+
+    if (in->key) {
+        p = mcp_access_key_principal(in->key, 0, NULL, 0, &in->ctl->mem);
+
+        if (p) {
+            mcpctl_inspect_revoked(in, p, 0);
+        }
     }
 }
 
@@ -262,10 +291,6 @@ mcpctl_own_server(mcpctl_inspect_t *in, mcpctl_at_server_t *at)
         return "own_tokens_off";
     }
 
-    if (!mcpctl_own_listed(key->servers, key->nservers, &sv->name, "*")) {
-        return "token_server";
-    }
-
     found = (key->auth == MCP_AUTH_VAT);
 
     for (i = 0; i < sv->issuers.n && !found; i++) {
@@ -275,6 +300,10 @@ mcpctl_own_server(mcpctl_inspect_t *in, mcpctl_at_server_t *at)
 
     if (!found) {
         return "unknown_issuer";
+    }
+
+    if (!mcpctl_own_listed(key->servers, key->nservers, &sv->name, "*")) {
+        return "token_server";
     }
 
     p = mcp_access_key_principal(key, 0, in->ctl->conf->roles,

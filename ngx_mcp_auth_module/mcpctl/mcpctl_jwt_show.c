@@ -27,6 +27,7 @@ static void mcpctl_show_key(mcpctl_inspect_t *in);
 static char *mcpctl_show_list(mcpctl_t *ctl, const mcp_str_t *list,
     unsigned n);
 static void mcpctl_show_json(mcpctl_inspect_t *in);
+static json_t *mcpctl_show_servers_json(mcpctl_inspect_t *in);
 static json_t *mcpctl_show_key_json(mcpctl_inspect_t *in);
 static json_t *mcpctl_show_list_json(mcpctl_t *ctl, const mcp_str_t *list,
     unsigned n);
@@ -98,6 +99,8 @@ static const struct {
       "was revoked" },
 
     /* own tokens */
+    { "token_malformed", "its length, characters or checksum are wrong: it was "
+      "not copied whole" },
     { "token_unknown", "there is no such token" },
     { "token_revoked", "it was revoked" },
     { "token_server", "it is not for this server" },
@@ -421,7 +424,6 @@ mcpctl_show_json(mcpctl_inspect_t *in)
     mcpctl_t            *ctl;
     mcp_str_t            text;
     mcpctl_check_t      *check;
-    mcpctl_at_server_t  *at;
 
     static const char *const  results[] = { "ok", "refused", "not_checked" };
 
@@ -460,6 +462,40 @@ mcpctl_show_json(mcpctl_inspect_t *in)
 
     mcpctl_json_set(ctl, root, "steps", list);
 
+    mcpctl_json_set(ctl, root, "servers", mcpctl_show_servers_json(in));
+
+    if (in->principal) {
+        mcpctl_json_set_text(ctl, root, "user", &in->principal->user);
+        mcpctl_json_set_text(ctl, root, "client", &in->principal->client);
+        mcpctl_json_set_text(ctl, root, "scopes", &in->principal->scopes);
+    }
+
+    if (in->header) {
+        mcpctl_json_set(ctl, root, "header", json_incref(in->header));
+    }
+
+    if (in->claims) {
+        mcpctl_json_set(ctl, root, "claims", json_incref(in->claims));
+    }
+
+    if (in->key) {
+        mcpctl_json_set(ctl, root, "record", mcpctl_show_key_json(in));
+    }
+
+    mcpctl_json_print(ctl, root);
+}
+
+
+static json_t *
+mcpctl_show_servers_json(mcpctl_inspect_t *in)
+{
+    json_t              *list, *one;
+    unsigned             i;
+    mcpctl_t            *ctl;
+    mcp_str_t            text;
+    mcpctl_at_server_t  *at;
+
+    ctl = in->ctl;
     list = mcpctl_json_array(ctl);
 
     for (i = 0; i < in->servers.n; i++) {
@@ -482,27 +518,7 @@ mcpctl_show_json(mcpctl_inspect_t *in)
         mcpctl_json_append(ctl, list, one);
     }
 
-    mcpctl_json_set(ctl, root, "servers", list);
-
-    if (in->principal) {
-        mcpctl_json_set_text(ctl, root, "user", &in->principal->user);
-        mcpctl_json_set_text(ctl, root, "client", &in->principal->client);
-        mcpctl_json_set_text(ctl, root, "scopes", &in->principal->scopes);
-    }
-
-    if (in->header) {
-        mcpctl_json_set(ctl, root, "header", json_incref(in->header));
-    }
-
-    if (in->claims) {
-        mcpctl_json_set(ctl, root, "claims", json_incref(in->claims));
-    }
-
-    if (in->key) {
-        mcpctl_json_set(ctl, root, "record", mcpctl_show_key_json(in));
-    }
-
-    mcpctl_json_print(ctl, root);
+    return list;
 }
 
 
