@@ -313,13 +313,13 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     if (fc->upstream) {
+        fc->upstream->buffering = 0;
+
         rc = ngx_mcp_stream_open(r, ctx);
 
         if (rc != NGX_OK) {
             return ngx_mcp_header_revoked(r, ctx, fc, rc);
         }
-
-        fc->upstream->buffering = 0;
     }
 
     fc->unflushed = 1;

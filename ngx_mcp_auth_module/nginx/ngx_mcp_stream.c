@@ -29,7 +29,9 @@ typedef struct {
     ngx_mcp_ctx_t           *ctx;
     ngx_event_t              timer;
     ngx_mcp_worker_slot_t   *slot;
-    unsigned                 ended:1;           /* gently */
+    const char              *cut;               /* why, when it was ended
+                                                   gently */
+    unsigned                 revoked:1;         /* when it was opened */
 } ngx_mcp_stream_t;
 
 
@@ -115,27 +117,12 @@ ngx_mcp_stream_count(ngx_mcp_zone_t *zone)
 ngx_int_t
 ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
+    ngx_int_t             rc;
     ngx_mcp_stream_t     *st;
     ngx_http_cleanup_t   *cln;
     ngx_mcp_main_conf_t  *mmcf;
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
-
-    /* the answer may have taken an hour to begin */
-
-    switch (ngx_mcp_revoke_caller(mmcf, ctx, NULL)) {
-
-    case NGX_DECLINED:
-        ngx_mcp_revoke_cut(mmcf);
-        return NGX_DECLINED;
-
-    case NGX_ERROR:
-        ngx_mcp_revoke_look_again(mmcf);
-        break;
-
-    default:
-        break;
-    }
 
     st = ngx_pcalloc(r->pool, sizeof(ngx_mcp_stream_t));
     if (st == NULL) {
@@ -164,6 +151,23 @@ ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     st->timer.data = st;
     st->timer.log = r->connection->log;
     st->timer.cancelable = 1;
+
+    /* the answer may have taken an hour to begin */
+
+    rc = ngx_mcp_revoke_caller(mmcf, ctx, NULL);
+
+    if (rc == NGX_DECLINED) {
+        ngx_mcp_revoke_cut(mmcf);
+
+        st->revoked = 1;
+        ngx_add_timer(&st->timer, 1);
+
+        return NGX_DECLINED;
+    }
+
+    if (rc == NGX_ERROR) {
+        ngx_mcp_revoke_look_again(mmcf);
+    }
 
     ngx_mcp_stream_timer(st);
 
@@ -207,9 +211,17 @@ ngx_mcp_stream_expired(ngx_event_t *ev)
 {
     ngx_mcp_stream_t *st = ev->data;
 
-    if (!st->ended
-        && ngx_time() < st->ctx->expires + st->ctx->server->stream_grace)
-    {
+    if (st->cut) {
+        ngx_mcp_stream_cut(st, st->cut, 0);
+        return;
+    }
+
+    if (st->revoked) {
+        ngx_mcp_stream_cut(st, "revoked", NGX_MCP_STREAM_REVOKED);
+        return;
+    }
+
+    if (ngx_time() < st->ctx->expires + st->ctx->server->stream_grace) {
         ngx_mcp_stream_timer(st);
         return;
     }
@@ -243,7 +255,7 @@ ngx_mcp_stream_check(ngx_mcp_main_conf_t *mmcf, ngx_msec_t unknown)
 
         st = ngx_queue_data(q, ngx_mcp_stream_t, queue);
 
-        if (st->ended) {
+        if (st->cut || st->revoked) {
             continue;
         }
 
@@ -289,12 +301,12 @@ ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason,
 
     ngx_mcp_outcome(st->ctx, NULL, reason);
 
-    if (!st->ended
+    if (st->cut == NULL
         && u && u->peer.connection && !u->buffering && !u->upgrade)
     {
         /* nginx's own way when the last byte was read */
 
-        st->ended = 1;
+        st->cut = reason;
         ngx_add_timer(&st->timer, linger);
 
         u->length = 0;
