@@ -373,6 +373,19 @@ ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason,
     } else {
         r->keepalive = 0;
 
+#if (NGX_HTTP_V2)
+
+        if (r->stream) {
+
+            /* what nginx queues for the client it sends in the connection's
+             * next turn only, which may never come: a reset from a timer */
+
+            ngx_post_event(r->stream->connection->connection->write,
+                           &ngx_posted_events);
+        }
+
+#endif
+
         if (u && u->cleanup) {
 
             /* the upstream's cleanup gives back its hold of the request; it
