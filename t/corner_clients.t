@@ -75,14 +75,15 @@ upstream->answer({ wait => 20, result => {} });
 
 my $before = upstream->events(0);
 
-$c = half('/mcp', call('echo'));
+$c = mcp_start('/mcp', call('echo'), token => token, era => 'none');
+is(scalar arrived(1), 1, 'the call has arrived');
+$c->shutdown;
 ok($c->closed(5), 'while the upstream thinks: closed');
 
 my $a = record();
 
 is("$a->{decision} $a->{reason} $a->{result}{status}", 'allow client_gone 499',
    'on record');
-is(scalar arrived(1), 1, 'the call had arrived');
 upstream->events($before + 1);
 is(upstream->events(0) - $before, 1, 'and the upstream was left');
 

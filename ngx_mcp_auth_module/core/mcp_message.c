@@ -31,6 +31,8 @@ static int msg_event(mcp_message_t *m, const mcp_json_event_t *ev);
 static int msg_key(mcp_message_t *m, const mcp_json_event_t *ev);
 static mcp_slot_e msg_strict_key(mcp_message_t *m, mcp_context_e context,
     const mcp_json_event_t *ev);
+static int msg_fresh_key(mcp_message_parse_t *p, mcp_context_e context,
+    const msg_key_t *k, const mcp_str_t *key);
 static const msg_key_t *msg_find_key(mcp_context_e context,
     const mcp_str_t *key);
 static int msg_foreign_case(const mcp_str_t *key);
@@ -269,19 +271,16 @@ msg_key(mcp_message_t *m, const mcp_json_event_t *ev)
 
 
 /*
- * The key's slot, or a fault.  Keys seen are remembered by a hash of their
- * folded bytes: a collision refuses what it might have let pass.
+ * The key's slot, or a fault.
  */
 static mcp_slot_e
 msg_strict_key(mcp_message_t *m, mcp_context_e context,
     const mcp_json_event_t *ev)
 {
-    uint64_t              hash;
-    unsigned              i, exact, fresh;
+    unsigned              exact, fresh;
     mcp_slot_e            slot;
     const msg_key_t      *k;
     mcp_message_parse_t  *p;
-    const unsigned char  *pos, *last;
 
     static const mcp_str_t  id = mcp_string("id");
 
@@ -309,26 +308,11 @@ msg_strict_key(mcp_message_t *m, mcp_context_e context,
         }
     }
 
-    hash = 0xcbf29ce484222325;
-    pos = ev->text.data;
-    last = pos + ev->text.len;
-
-    while (pos < last) {
-        hash = (hash ^ mcp_fold_next(&pos, last)) * 0x100000001b3;
-    }
-
     k = msg_find_key(context, &ev->text);
     exact = k ? mcp_str_eq(&k->name, &ev->text)
               : context != MCP_C_META || !msg_foreign_case(&ev->text);
     slot = k ? k->slot : MCP_S_NONE;
-    fresh = 1;
-
-    for (i = 0; i < p->nkeys[context]; i++) {
-        if (p->keys[context][i] == hash) {
-            fresh = 0;
-            break;
-        }
-    }
+    fresh = msg_fresh_key(p, context, k, &ev->text);
 
     if (slot == MCP_S_ID) {
         p->id_unclear |= (p->has_id || !exact);
@@ -348,11 +332,59 @@ msg_strict_key(mcp_message_t *m, mcp_context_e context,
         slot = MCP_S_NONE;
     }
 
-    if (p->nkeys[context] < MCP_MAX_KEYS) {
-        p->keys[context][p->nkeys[context]++] = hash;
+    return slot;
+}
+
+
+/*
+ * 0 when the key was there before, as some reader would see it.  Known ones
+ * have a bit each, others are remembered by a hash of their folded bytes: a
+ * collision refuses what it might have let pass.  When there are too many keys,
+ * which is a fault, no more are remembered.
+ */
+static int
+msg_fresh_key(mcp_message_parse_t *p, mcp_context_e context,
+    const msg_key_t *k, const mcp_str_t *key)
+{
+    uint64_t              hash;
+    unsigned              i, bit;
+    const unsigned char  *pos, *last;
+
+    if (k) {
+        bit = 1u << (k - msg_keys[context]);
+
+        if (p->known_keys[context] & bit) {
+            return 0;
+        }
+
+        if (p->nkeys[context] < MCP_MAX_KEYS) {
+            p->nkeys[context]++;
+            p->known_keys[context] |= bit;
+        }
+
+        return 1;
     }
 
-    return slot;
+    hash = 0xcbf29ce484222325;
+    pos = key->data;
+    last = pos + key->len;
+
+    while (pos < last) {
+        hash = (hash ^ mcp_fold_next(&pos, last)) * 0x100000001b3;
+    }
+
+    for (i = 0; i < p->nhashes[context]; i++) {
+        if (p->keys[context][i] == hash) {
+            return 0;
+        }
+    }
+
+    if (p->nkeys[context] < MCP_MAX_KEYS) {
+        p->nkeys[context]++;
+        p->keys[context][p->nhashes[context]++] = hash;
+    }
+
+    return 1;
 }
 
 
@@ -367,7 +399,9 @@ msg_find_key(mcp_context_e context, const mcp_str_t *key)
     const msg_key_t  *k;
 
     for (k = msg_keys[context]; k->name.len; k++) {
-        if (mcp_str_eq(&k->name, key)) {
+        if (k->name.len == key->len
+            && memcmp(k->name.data, key->data, key->len) == 0)
+        {
             return k;
         }
     }

@@ -5,6 +5,8 @@
 
 #include "ngx_mcp_conf.h"
 #include "ngx_mcp_keys.h"
+#include "ngx_mcp_revoke.h"
+#include "ngx_mcp_token.h"
 #include "mcp_reply.h"
 
 
@@ -66,6 +68,16 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
         }
     }
 
+    if (mmcf->redis
+        && ngx_mcp_redis_conf_finish(cf, mmcf->redis) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_mcp_token_conf_finish(cf, mmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (!mmcf->used) {
         return NGX_OK;
     }
@@ -106,7 +118,7 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 
     mmcf->shm_zone = ngx_mcp_zone_add(cf, mmcf->zone_size);
 
-    return mmcf->shm_zone ? NGX_OK : NGX_ERROR;
+    return mmcf->shm_zone ? ngx_mcp_revoke_conf_finish(cf, mmcf) : NGX_ERROR;
 }
 
 
@@ -247,7 +259,8 @@ ngx_mcp_finish_map(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
 }
 
 
-/* Rules of a role that none of the issuers grants can never match. */
+/* Rules of a role that none of the issuers grants can never match; a token of
+ * our own may have any role. */
 static ngx_int_t
 ngx_mcp_finish_roles_of(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_server_t *sv)
@@ -255,6 +268,10 @@ ngx_mcp_finish_roles_of(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_str_t         *role;
     ngx_uint_t         i, j, n, found;
     mcp_jwt_issuer_t  *jwt;
+
+    if (sv->tokens) {
+        return NGX_OK;
+    }
 
     role = mmcf->roles.elts;
 
@@ -664,19 +681,21 @@ ngx_mcp_finish_member(ngx_module_t *module, const char *directive, void *conf)
 
 /*
  * What a cached verification depends on: issuers with their keys' source, role
- * numbers, wanted claims.  Lengths go in so that fields cannot run together.
+ * numbers, wanted claims, keys and store of own tokens.  Lengths go in so that
+ * fields cannot run together.
  */
 static void
 ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
 {
-    SHA256_CTX          sha;
-    ngx_str_t          *s;
-    ngx_uint_t          i, j, k;
-    mcp_str_t          *lists[3];
-    unsigned            n[3];
-    mcp_jwt_issuer_t   *jwt;
-    ngx_mcp_issuer_t  **isp;
-    ngx_mcp_server_t  **svp;
+    SHA256_CTX                sha;
+    ngx_str_t                *s;
+    ngx_uint_t                i, j, k;
+    mcp_str_t                *lists[3];
+    unsigned                  n[3];
+    mcp_jwt_issuer_t         *jwt;
+    ngx_mcp_issuer_t        **isp;
+    ngx_mcp_server_t        **svp;
+    const mcp_pepper_ring_t  *ring;
 
 #define ngx_mcp_fp(p, size)   SHA256_Update(&sha, p, size)
 #define ngx_mcp_fp_num(v)     ngx_mcp_fp(&(v), sizeof(v))
@@ -730,6 +749,18 @@ ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
             ngx_mcp_fp_num(jwt->role_map[j].role);
             ngx_mcp_fp_str(&jwt->role_map[j].value);
         }
+    }
+
+    ring = ngx_mcp_token_ring(mmcf);
+
+    for (i = 0; ring && i < ring->n; i++) {
+        ngx_mcp_fp(ring->peppers[i].id, sizeof(ring->peppers[i].id));
+    }
+
+    if (mmcf->redis) {
+        ngx_mcp_fp_str(&mmcf->redis->server);
+        ngx_mcp_fp_str(&mmcf->redis->prefix);
+        ngx_mcp_fp_num(mmcf->redis->database);
     }
 
     SHA256_Final(mmcf->fingerprint, &sha);

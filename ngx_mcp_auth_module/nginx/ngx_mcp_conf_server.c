@@ -368,6 +368,36 @@ ngx_mcp_server_deny_reply(ngx_conf_t *cf, ngx_mcp_server_t *sv,
 }
 
 
+/* tokens on | off: the gateway's own */
+char *
+ngx_mcp_server_tokens(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    ngx_str_t         *value;
+    ngx_mcp_server_t  *sv;
+
+    value = cf->args->elts;
+    sv = mmcf->server;
+
+    if (sv->tokens_set) {
+        return "is duplicate";
+    }
+
+    sv->tokens_set = 1;
+
+    if (ngx_strcmp(value[1].data, "on") == 0) {
+        sv->tokens = 1;
+
+    } else if (ngx_strcmp(value[1].data, "off") != 0) {
+        return ngx_mcp_conf_error(cf, "tokens \"%V\" is neither on nor off",
+                                  &value[1]);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 /* enforce on | shadow; that of a role or a server must not be forgotten */
 char *
 ngx_mcp_server_enforce(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)

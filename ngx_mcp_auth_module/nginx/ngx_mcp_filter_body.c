@@ -313,7 +313,10 @@ ngx_mcp_body_send(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
 
     if (len) {
         fc->main->result_bytes += len;
-        mcp_digest_update(&fc->main->digest, fc->out->pos, len);
+
+        if (fc->main->has_result_digest) {
+            mcp_digest_update(&fc->main->digest, fc->out->pos, len);
+        }
 
         if (fc->main->server->preview) {
             ngx_mcp_body_preview(fc, fc->out->pos, len);

@@ -8,8 +8,12 @@
 
 #include "ngx_mcp_module.h"
 #include "ngx_mcp_keys.h"
+#include "ngx_mcp_revoke.h"
+#include "ngx_mcp_revoke_redis.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_stream.h"
+#include "ngx_mcp_token.h"
+#include "ngx_mcp_token_redis.h"
 #include "mcp_audit.h"
 
 #if defined(__GLIBC__)
@@ -32,7 +36,10 @@ static ngx_int_t ngx_mcp_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mcp_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mcp_header_variables(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
+static ngx_int_t ngx_mcp_init_redis(ngx_cycle_t *cycle,
+    ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_exit_process(ngx_cycle_t *cycle);
+static void ngx_mcp_exit_redis(ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_cleanup_ctx(void *data);
 static void ngx_mcp_detach_ctx(void *data);
 static void *ngx_mcp_pool_alloc(void *ctx, size_t size);
@@ -159,6 +166,7 @@ ngx_mcp_create_main_conf(ngx_conf_t *cf)
     ngx_str_set(any, "*");
 
     mmcf->zone_size = NGX_CONF_UNSET_SIZE;
+    mmcf->revocation_zone = NGX_CONF_UNSET_SIZE;
     mmcf->audit_key_set = 0;
 
     return mmcf;
@@ -342,7 +350,10 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK
-        || ngx_mcp_stream_init_worker(mmcf) != NGX_OK)
+        || ngx_mcp_stream_init_worker(mmcf) != NGX_OK
+        || ngx_mcp_revoke_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_token_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_init_redis(cycle, mmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -389,6 +400,25 @@ ngx_mcp_header_variables(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
 }
 
 
+static ngx_int_t
+ngx_mcp_init_redis(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
+{
+    if (mmcf->redis == NULL) {
+        return NGX_OK;
+    }
+
+    mmcf->redis_client = ngx_mcp_redis_create(mmcf->redis, cycle);
+
+    if (mmcf->redis_client == NULL
+        || ngx_mcp_token_redis_init_worker(cycle, mmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_mcp_revoke_redis_init_worker(cycle, mmcf);
+}
+
+
 static void
 ngx_mcp_exit_process(ngx_cycle_t *cycle)
 {
@@ -401,12 +431,32 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_mcp_exit_redis(mmcf);
+    ngx_mcp_token_exit_worker(mmcf);
     ngx_mcp_keys_exit_worker(mmcf);
+    ngx_mcp_revoke_exit_worker(mmcf);
     ngx_mcp_log_exit_worker(mmcf);
     ngx_mcp_stream_exit_worker(mmcf);
     ngx_mcp_session_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
+}
+
+
+/* Requests that wait are not called any more; they go with the process. */
+static void
+ngx_mcp_exit_redis(ngx_mcp_main_conf_t *mmcf)
+{
+    if (mmcf->redis_client == NULL) {
+        return;
+    }
+
+    ngx_mcp_token_redis_exit_worker(mmcf);
+
+    ngx_mcp_redis_destroy(mmcf->redis_client);
+    mmcf->redis_client = NULL;
+
+    ngx_mcp_revoke_redis_exit_worker(mmcf);
 }
 
 
