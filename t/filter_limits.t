@@ -44,8 +44,8 @@ my $up = MCP::Upstream->start($t, port => 8081, handler => sub {
              chunked => 1 }
         if $what eq 'big';
 
-    my $event = qq({"id":42,"result":{"tools":[{"name":"rm"},\n)
-                . '{"name":"echo"}]}}';
+    my $event = qq({"id":42,"result":{"tools":[{"name":"rm","d":")
+                . 'x' x 1500 . qq("},\n{"name":"echo"}]}});
 
     return { sse => [ (map { { data => $event } } 1 .. $n), 0.5 ] };
 });
@@ -185,6 +185,13 @@ for my $uri (qw( /on /off /file )) {
 }
 
 for my $uri (qw( /on /off )) {
+
+    # in a worker that has no memory of what came before
+
+    my ($old) = $t->workers;
+    ok($t->reload, 'reload');
+    MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { !kill 0 => $old });
+
     my $c = start("$uri/stream/100");
     $c->sse_next for 1 .. 100;
     my $first = rss();

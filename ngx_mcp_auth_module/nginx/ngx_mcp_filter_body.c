@@ -221,7 +221,12 @@ ngx_mcp_body_read(ngx_mcp_filter_ctx_t *fc, ngx_uint_t *last,
         }
     }
 
-    if (*last && fc->mode == NGX_MCP_FILTER_JSON && fc->input) {
+    /* the end may come twice: ngx_http_addition_module takes the first one away
+     * and sends another behind what it adds */
+
+    if (*last && fc->mode == NGX_MCP_FILTER_JSON && fc->input
+        && !fc->list.done)
+    {
         return ngx_mcp_json_feed(fc, NULL, 0, 1);
     }
 
