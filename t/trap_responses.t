@@ -206,9 +206,11 @@ trap M28 => 'an error in the middle of a stream is an event', sub {
 
 trap M29 => 'headers of the upstream', sub {
     my @secret = qw/ WWW-Authenticate Proxy-Authenticate Set-Cookie Refresh
-                     Clear-Site-Data Alt-Svc Link /;
+                     Clear-Site-Data Alt-Svc Link Content-Location Trailer
+                     Strict-Transport-Security Report-To NEL Accept-CH
+                     Reporting-Endpoints Service-Worker-Allowed /;
     my $r = ask({ body => $rm, headers => {
-        (map { $_ => 'secret' } @secret),
+        (map { $_ => 'secret' } @secret), Location => '/secret',
         'Access-Control-Allow-Origin' => '*', Server => 'secret/1',
         'X-Accel-Charset' => 'x' } });
 

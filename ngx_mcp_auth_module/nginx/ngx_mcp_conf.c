@@ -1,7 +1,8 @@
 /*
  * The directives: their table, what the blocks share, and mcp_auth.
- * The blocks are in ngx_mcp_conf_issuer.c, _credential.c and _server.c; what
- * is done when http {} is complete is in ngx_mcp_conf_finish.c.
+ * The blocks are in ngx_mcp_conf_issuer.c, _credential.c and _server.c, and in
+ * ngx_mcp_redis_conf.c; what is done when http {} is complete is in
+ * ngx_mcp_conf_finish.c.
  *
  * The blocks are ordinary nginx blocks with their own contexts; inside one, the
  * main configuration's issuer, credential, server and role point at what is
@@ -10,11 +11,14 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_session.h"
+#include "ngx_mcp_token.h"
 
 
 #define NGX_MCP_ANY_BLOCK  (NGX_MCP_ISSUER_CONF|NGX_MCP_CREDENTIAL_CONF      \
-                            |NGX_MCP_SERVER_CONF|NGX_MCP_ROLE_CONF)
+                            |NGX_MCP_SERVER_CONF|NGX_MCP_ROLE_CONF            \
+                            |NGX_MCP_REDIS_CONF)
 
 
 static ngx_int_t ngx_mcp_conf_error_pages(ngx_conf_t *cf,
@@ -73,6 +77,27 @@ ngx_command_t  ngx_mcp_commands[] = {
       ngx_mcp_session_conf,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
+      NULL },
+
+    ngx_mcp_line("mcp_token_file", NGX_HTTP_MAIN_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_token_conf),
+    ngx_mcp_line("mcp_token_key", NGX_HTTP_MAIN_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_token_conf),
+    ngx_mcp_line("mcp_token_failures", NGX_HTTP_MAIN_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_token_conf),
+
+    { ngx_string("mcp_revocation_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_mcp_revoke_conf,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mcp_revocation_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_mcp_main_conf_t, revocation_zone),
       NULL },
 
     ngx_mcp_limit("mcp_max_token", ngx_conf_set_size_slot, max_token),
@@ -143,6 +168,8 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_server_line),
     ngx_mcp_line("issuer", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
+    ngx_mcp_line("tokens", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_server_tokens),
     ngx_mcp_line("scope", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
     ngx_mcp_line("credential", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
@@ -169,6 +196,34 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_server_rule),
     ngx_mcp_line("deny", NGX_MCP_ROLE_CONF, NGX_CONF_2MORE,
                  ngx_mcp_server_rule),
+
+    ngx_mcp_line("mcp_redis", NGX_HTTP_MAIN_CONF,
+                 NGX_CONF_BLOCK|NGX_CONF_NOARGS, ngx_mcp_redis_conf),
+
+    ngx_mcp_line("server", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("user", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("password", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("database", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("tls", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("ssl_trusted_certificate", NGX_MCP_REDIS_CONF,
+                 NGX_CONF_TAKE1, ngx_mcp_redis_line),
+    ngx_mcp_line("ssl_name", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("prefix", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("timeout", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("connect_timeout", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("revocation_stale", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("max_reply", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
 
     ngx_mcp_line("include", NGX_MCP_ANY_BLOCK, NGX_CONF_TAKE1,
                  ngx_conf_include),

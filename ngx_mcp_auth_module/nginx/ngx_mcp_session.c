@@ -92,6 +92,14 @@ ngx_mcp_session_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
 }
 
 
+void
+ngx_mcp_session_exit_worker(ngx_mcp_main_conf_t *mmcf)
+{
+    EVP_CIPHER_CTX_free(mmcf->seal);
+    mmcf->seal = NULL;
+}
+
+
 ngx_int_t
 ngx_mcp_session_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
