@@ -96,6 +96,7 @@ describe('documentation', () => {
         mkdirSync(join(dir, 'tmp'));
         writeFileSync(join(dir, 'secret'),
                       'this is as secret as it needs to be\n');
+        writeFileSync(join(dir, 'mcp_tokens'), 'end\n');
         writeFileSync(join(dir, 'keys.json'),
                       JSON.stringify(new Issuer().keySet()));
         writeFileSync(join(dir, 'mime.types'), 'types { text/plain txt; }');
@@ -116,7 +117,7 @@ describe('documentation', () => {
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+\.json/g,
                  join(dir, 'keys.json'))
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+/g, join(dir, 'secret'))
-        .replace(/\/var\/log\/(nginx|mcp)/g, dir)
+        .replace(/\/var\/(log|lib)\/(nginx|mcp)/g, dir)
         .replace(/\/etc\/ssl\/mcp\.acme\.com\.pem/g, join(dir, 'cert.pem'))
         .replace(/\/etc\/ssl\/mcp\.acme\.com\.key/g, join(dir, 'key.pem'))
         .replace(/listen +(443|80)\b/g, 'listen 127.0.0.1:$1')
@@ -259,7 +260,8 @@ describe('documentation', () => {
             const wanted = documented(value.replaceAll('`', ''));
 
             if (wanted !== undefined) {
-                const member = { mcp_zone: 'zone_size' }[name]
+                const member = { mcp_zone: 'zone_size',
+                                 mcp_token_failures: 'failures' }[name]
                                ?? name.replace(/^mcp_/, '');
                 assert.equal(coded(member), wanted, name);
                 compared++;
