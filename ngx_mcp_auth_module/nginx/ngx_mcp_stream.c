@@ -35,9 +35,23 @@ typedef struct {
 } ngx_mcp_stream_t;
 
 
+typedef struct {
+    ngx_uint_t             (*over)(void *data, const mcp_principal_t *p);
+    void                    *data;
+    const char              *reason;
+} ngx_mcp_stream_end_t;
+
+
 static void ngx_mcp_stream_close(void *data);
 static void ngx_mcp_stream_timer(ngx_mcp_stream_t *st);
 static void ngx_mcp_stream_expired(ngx_event_t *ev);
+static void ngx_mcp_stream_check_one(ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_stream_t *st, void *data);
+static void ngx_mcp_stream_end_one(ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_stream_t *st, void *data);
+static void ngx_mcp_stream_walk(ngx_mcp_main_conf_t *mmcf,
+    void (*one)(ngx_mcp_main_conf_t *mmcf, ngx_mcp_stream_t *st, void *data),
+    void *data);
 static void ngx_mcp_stream_cut(ngx_mcp_stream_t *st, const char *reason,
     ngx_msec_t linger);
 
@@ -230,12 +244,73 @@ ngx_mcp_stream_expired(ngx_event_t *ev)
 }
 
 
-/* All move to a list of their own first: the end of one may end others. */
 void
 ngx_mcp_stream_check(ngx_mcp_main_conf_t *mmcf, ngx_msec_t unknown)
 {
-    ngx_int_t          rc;
-    ngx_msec_t         grace;
+    ngx_mcp_stream_walk(mmcf, ngx_mcp_stream_check_one, &unknown);
+}
+
+
+static void
+ngx_mcp_stream_check_one(ngx_mcp_main_conf_t *mmcf, ngx_mcp_stream_t *st,
+    void *data)
+{
+    ngx_msec_t *unknown = data;
+
+    ngx_int_t   rc;
+    ngx_msec_t  grace;
+
+    rc = ngx_mcp_revoke_caller(mmcf, st->ctx, NULL);
+
+    if (rc == NGX_DECLINED) {
+        ngx_mcp_revoke_cut(mmcf);
+        ngx_mcp_stream_cut(st, "revoked", NGX_MCP_STREAM_REVOKED);
+        return;
+    }
+
+    grace = (ngx_msec_t) st->ctx->server->stream_grace * 1000;
+
+    if (rc == NGX_ERROR && *unknown > ngx_max(grace, NGX_MCP_REVOKE_WAIT)) {
+        ngx_mcp_revoke_cut(mmcf);
+        ngx_mcp_stream_cut(st, "revocation_unknown", NGX_MCP_STREAM_REVOKED);
+    }
+}
+
+
+void
+ngx_mcp_stream_end(ngx_mcp_main_conf_t *mmcf,
+    ngx_uint_t (*over)(void *data, const mcp_principal_t *p), void *data,
+    const char *reason)
+{
+    ngx_mcp_stream_end_t  end;
+
+    end.over = over;
+    end.data = data;
+    end.reason = reason;
+
+    ngx_mcp_stream_walk(mmcf, ngx_mcp_stream_end_one, &end);
+}
+
+
+static void
+ngx_mcp_stream_end_one(ngx_mcp_main_conf_t *mmcf, ngx_mcp_stream_t *st,
+    void *data)
+{
+    ngx_mcp_stream_end_t *end = data;
+
+    if (end->over(end->data, st->ctx->principal)) {
+        ngx_mcp_stream_cut(st, end->reason, NGX_MCP_STREAM_REVOKED);
+    }
+}
+
+
+/* Those that nobody ends yet.  All move to a list of their own first: the end
+ * of one may end others. */
+static void
+ngx_mcp_stream_walk(ngx_mcp_main_conf_t *mmcf,
+    void (*one)(ngx_mcp_main_conf_t *mmcf, ngx_mcp_stream_t *st, void *data),
+    void *data)
+{
     ngx_queue_t        list, *q;
     ngx_mcp_stream_t  *st;
 
@@ -255,26 +330,8 @@ ngx_mcp_stream_check(ngx_mcp_main_conf_t *mmcf, ngx_msec_t unknown)
 
         st = ngx_queue_data(q, ngx_mcp_stream_t, queue);
 
-        if (st->cut || st->revoked) {
-            continue;
-        }
-
-        rc = ngx_mcp_revoke_caller(mmcf, st->ctx, NULL);
-
-        if (rc == NGX_DECLINED) {
-            ngx_mcp_revoke_cut(mmcf);
-            ngx_mcp_stream_cut(st, "revoked", NGX_MCP_STREAM_REVOKED);
-            continue;
-        }
-
-        grace = (ngx_msec_t) st->ctx->server->stream_grace * 1000;
-
-        if (rc == NGX_ERROR
-            && unknown > ngx_max(grace, NGX_MCP_REVOKE_WAIT))
-        {
-            ngx_mcp_revoke_cut(mmcf);
-            ngx_mcp_stream_cut(st, "revocation_unknown",
-                               NGX_MCP_STREAM_REVOKED);
+        if (st->cut == NULL && !st->revoked) {
+            one(mmcf, st, data);
         }
     }
 }

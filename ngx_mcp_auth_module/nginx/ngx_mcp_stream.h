@@ -23,6 +23,11 @@ ngx_int_t ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
  * longer than stream_grace while nobody knows.  From a timer only. */
 void ngx_mcp_stream_check(ngx_mcp_main_conf_t *mmcf, ngx_msec_t unknown);
 
+/* Those of callers for whom over() says 1 are cut.  From a timer only. */
+void ngx_mcp_stream_end(ngx_mcp_main_conf_t *mmcf,
+    ngx_uint_t (*over)(void *data, const mcp_principal_t *p), void *data,
+    const char *reason);
+
 /* How many are open, in all workers that are alive. */
 ngx_uint_t ngx_mcp_stream_count(ngx_mcp_zone_t *zone);
 
