@@ -944,7 +944,7 @@ mcp_audit_text(mcp_buf_t *b, const char *key, size_t len, const char *s)
 
     mcp_buf_put(b, key, len);
 
-    if (!mcp_audit_quoted(b, &text)) {
+    if (text.len > MCP_AUDIT_NAME || !mcp_audit_quoted(b, &text)) {
         mcp_audit_json(b, &text, MCP_AUDIT_NAME);
     }
 }
