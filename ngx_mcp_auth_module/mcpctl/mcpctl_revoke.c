@@ -63,6 +63,7 @@ mcpctl_revoke_run(mcpctl_t *ctl, int argc, char **argv, unsigned lift)
     mcpctl_store_t        *st;
     mcpctl_audit_t         audit;
     mcp_revocation_t       r;
+    mcpctl_watermark_t    *there;
     mcpctl_revoke_args_t   a;
 
     const mcpctl_option_t  options[] = {
@@ -122,7 +123,12 @@ mcpctl_revoke_run(mcpctl_t *ctl, int argc, char **argv, unsigned lift)
     st = stores.elts[0];
 
     mcpctl_audit_revocation(&audit, &r, st->name);
-    rc = st->set(st, &r, &audit);
+
+    rc = lift ? st->watermark(st, &r, &there) : MCP_OK;
+
+    if (rc == MCP_OK) {
+        rc = st->set(st, &r, &audit);
+    }
 
     if (rc == MCP_ERROR) {
         mcpctl_audit_failed(&audit);

@@ -31,6 +31,9 @@ function complete(text, dir) {
     if (first === 'load_module') {
         return text.replace(/^load_module.*$/m, '');
     }
+    if (first === 'http') {
+        return complete(text.replace(/^http \{\n([^]*)^\}$/m, '$1'), dir);
+    }
 
     const server = (inner) => `server { listen 127.0.0.1:1; ${inner} }`;
     let body = text;
@@ -96,6 +99,7 @@ describe('documentation', () => {
         mkdirSync(join(dir, 'tmp'));
         writeFileSync(join(dir, 'secret'),
                       'this is as secret as it needs to be\n');
+        writeFileSync(join(dir, 'mcp_tokens'), 'end\n');
         writeFileSync(join(dir, 'keys.json'),
                       JSON.stringify(new Issuer().keySet()));
         writeFileSync(join(dir, 'mime.types'), 'types { text/plain txt; }');
@@ -116,7 +120,7 @@ describe('documentation', () => {
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+\.json/g,
                  join(dir, 'keys.json'))
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+/g, join(dir, 'secret'))
-        .replace(/\/var\/log\/(nginx|mcp)/g, dir)
+        .replace(/\/var\/(log|lib)\/(nginx|mcp)/g, dir)
         .replace(/\/etc\/ssl\/mcp\.acme\.com\.pem/g, join(dir, 'cert.pem'))
         .replace(/\/etc\/ssl\/mcp\.acme\.com\.key/g, join(dir, 'key.pem'))
         .replace(/listen +(443|80)\b/g, 'listen 127.0.0.1:$1')
@@ -167,7 +171,7 @@ describe('documentation', () => {
 
                 /* drawings and formats in internals/ need no language */
                 assert.match(lang, page.includes('/internals/')
-                    ? /^\w*$/ : /^(nginx|sh|json|yaml|ini|conf|text|)$/, where);
+                    ? /^\w*$/ : /^(nginx|sh|json|yaml|toml|ini|conf|text|)$/, where);
                 if (lang !== 'nginx') {
                     assert.doesNotMatch(text, /^\s*mcp_[a-z]+ .*[;{]/m, where);
                 }
@@ -259,9 +263,13 @@ describe('documentation', () => {
             const wanted = documented(value.replaceAll('`', ''));
 
             if (wanted !== undefined) {
-                const member = { mcp_zone: 'zone_size' }[name]
-                               ?? name.replace(/^mcp_/, '');
-                assert.equal(coded(member), wanted, name);
+                /* mcp_token_failures: or token_failures, or failures */
+                const words = name.split('_');
+                const names = { mcp_zone: ['zone_size'] }[name]
+                    ?? words.map((word, i) => words.slice(i).join('_'));
+
+                assert.equal(names.map(coded).find((n) => n !== undefined),
+                             wanted, name);
                 compared++;
             }
         }
