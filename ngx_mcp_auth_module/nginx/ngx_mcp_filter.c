@@ -291,11 +291,12 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    if (r->headers_out.content_length_n > NGX_MCP_OUT_MIN) {
+    if (r->headers_out.content_length_n > 0) {
 
         /* room for the whole document, when it can be held back */
 
-        fc->expect = ngx_min(r->headers_out.content_length_n,
+        fc->expect = ngx_min(r->headers_out.content_length_n
+                             + NGX_MCP_OUT_MORE,
                              NGX_MCP_HOLD + NGX_MCP_OUT_MIN);
     }
 
