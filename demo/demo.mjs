@@ -18,6 +18,7 @@ import { Issuer } from '../t/e2e/lib/issuer.mjs';
 import { Nginx, root } from '../t/e2e/lib/nginx.mjs';
 import { freePort, onSignal, stop } from '../t/e2e/lib/process.mjs';
 import { Recorder } from '../t/e2e/lib/recorder.mjs';
+import { Operator } from './operator.mjs';
 import { tour } from './tour.mjs';
 
 
@@ -48,6 +49,7 @@ async function start() {
         ISSUER: parts.issuer.url,
         UPSTREAM: parts.recorder.port,
     });
+    const operator = new Operator(parts.nginx);
     await parts.nginx.start({ DEMO_UPSTREAM_TOKEN: secret });
 
     const url = `http://127.0.0.1:${port}/mcp`;
@@ -61,11 +63,12 @@ async function start() {
     });
 
     return {
-        url, secret,
+        url, secret, operator,
         nginx: parts.nginx,
         recorder: parts.recorder,
         alice: person('alice', 'mcp-eng'),
         bob: person('bob', 'mcp-support'),
+        carol: person('carol', 'mcp-support'),
     };
 }
 
@@ -106,7 +109,11 @@ The gateway goes on at ${demo.url}; Ctrl-C ends it all.
 For eight hours any MCP client can try, with the header "Authorization: Bearer
 $BOB", or this one:
   MCP_TOKEN=$BOB demo/client ${demo.url}
-  MCP_TOKEN=$BOB demo/client ${demo.url} call get-sum '{"a": 1, "b": 2}'`);
+  MCP_TOKEN=$BOB demo/client ${demo.url} call get-sum '{"a": 1, "b": 2}'
+
+Tokens of the gateway, and who is revoked:
+  ${demo.operator.mcpctl} --conf ${demo.nginx.conf} token list --all
+  ${demo.operator.mcpctl} --conf ${demo.nginx.conf} revoke --user 00ubob`);
 
 } catch (error) {
     if (!ending) {

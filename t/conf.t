@@ -147,6 +147,17 @@ valid('origins, params, strip', server => 'origin https://a; params /a /b/c;'
 like(valid('a role of no server', iss('role typo a;')),
      qr/\[warn\].* role "typo" is in no mcp_server in \S*check\.conf:\d+/,
      'but it is said');
+
+my $slash = qr!\[warn\].* redirects "/mcp".* "location = /mcp" .*check\.conf:\d+!;
+my $at = 'mcp_auth s; proxy_pass http://127.0.0.1:1; }';
+
+like(valid('a slash too many', location => "return 404; } location /mcp/ { $at"
+           . ' location /x {'), $slash, 'but it is said');
+unlike(valid('a slash, and one without', location => "return 404; } location "
+             . "/mcp/ { $at location = /mcp { $at location /x {"), $slash,
+       'is right');
+unlike(valid('a slash elsewhere', location => "return 404; } location /mc/ { "
+             . "$at location /mcp { $at location /x {"), $slash, 'is right');
 valid('include in a role', rule('include %%TESTDIR%%/rules.conf;'));
 valid('include in an issuer', iss('include %%TESTDIR%%/issuer.conf;'));
 valid('limits', http => 'mcp_zone 1m; mcp_max_body 1m; mcp_max_depth 10;');

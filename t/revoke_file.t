@@ -191,7 +191,7 @@ is(scalar(grep { $_->{reason} eq 'revoked' && $_->{upstream} } requests()), 0,
    'none went further');
 is(metric('revocations{store="file"}'), 1, 'one entry');
 is(metric('revocation_changes_total{change="applied"}'), 1, 'applied once');
-is(metric('revoked_requests_total'),
+is(metric('revocation_refusals_total'),
    scalar(grep { $_->{reason} eq 'revoked' } requests()), 'refusals counted');
 
 # the leeway of the issuer's clock; a token from after it is another matter

@@ -9,9 +9,10 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use JSON::PP ();
 use Time::HiRes qw/ time sleep /;
 
-use MCP::Trap slow => 1, tokens => 1, http => <<'HTTP', conf => <<'CONF';
+use MCP::Trap slow => 1, tokens => 1, revoked => 1, http => <<'HTTP', conf => <<'CONF';
     mcp_server shadow {
         resource https://mcp.example.com/shadow;
         issuer okta;
@@ -288,17 +289,69 @@ my %servers = map { $_ => 1 } map { /server="([^"]*)"/ } keys %m;
 is(scalar keys %servers, 64, 'of 64');
 
 
-# the dashboard and the alerts ask for nothing that is not there
+# the dashboard and the alerts ask for nothing that is not there: neither
+# metrics, nor labels, nor values of them that there cannot be
 
-metrics();
+my (undef, %shown) = metrics();
+my (%label, %value);
+
+for (keys %shown) {
+    my ($name, $labels) = /^([a-z_]+)(?:\{(.*)\})?$/;
+
+    for (split /,/, $labels // '') {
+        my ($l, $v) = /^([a-z_]+)="(.*)"$/;
+        $label{$name}{$l} = 1;
+        $value{$l}{$v} = 1;
+    }
+}
+
+$value{decision} = { map { $_ => 1 } qw/ allow deny would_deny error / };
+$value{reason} = { map { $_ => 1 } @reasons };
 
 for my $file ('docs/grafana/mcp_auth.json', 'docs/guides/monitoring.md') {
+    my $text = slurp($file) =~ s/\\"/"/gr;
     my %asked = map { $_ => 1 }
-                slurp($file) =~ /(?<!\$)\b(mcp_auth_[a-z_]+?)(?:_bucket|_sum|_count)?\b(?!\.json)/g;
+                $text =~ /(?<!\$)\b(mcp_auth_[a-z_]+?)(?:_bucket|_sum|_count)?\b(?!\.json)/g;
 
     delete $asked{mcp_auth_module};
+    delete $asked{mcp_auth_revocations_age_seconds};    # only with Redis
     cmp_ok(scalar keys %asked, '>', 4, "$file asks");
     ok($family{$_}, "$file: $_") for sort keys %asked;
+
+    my $selectors = 0;
+
+    while ($text =~ /\b(mcp_auth_[a-z_]+)\{([a-z_]+(?:=~?|!=|!~)"[^}]*)\}/g) {
+        my ($name, $in) = ($1, $2);
+
+        $selectors++;
+
+        for (split /,(?=[a-z_]+[=!])/, $in) {
+            my ($l, $v) = /^([a-z_]+)(?:=~?|!=|!~)"(.*)"$/;
+            ok($label{$name}{$l}, "$file: $name has $l");
+            next if $v =~ /^\$/;
+            ok($value{$l}{$_}, "$file: $name: $l $_") for split /\|/, $v;
+        }
+    }
+
+    cmp_ok($selectors, '>', 2, "$file selects");
+
+    for ($text =~ /\bby \(([^)]*)\)/g) {
+        for my $l (split /, */) {
+            ok($l eq 'le' || grep({ $_->{$l} } values %label),
+               "$file: by $l");
+        }
+    }
+}
+
+my $dashboard = JSON::PP::decode_json(slurp('docs/grafana/mcp_auth.json'));
+my @panels = grep { $_->{type} ne 'row' } @{$dashboard->{panels}};
+
+cmp_ok(scalar @panels, '>', 6, 'panels');
+
+for (@panels) {
+    ok($_->{targets} && @{$_->{targets}}
+       && !(grep { ($_->{expr} // '') !~ /mcp_auth_/ } @{$_->{targets}}),
+       "the panel \"$_->{title}\" asks for something");
 }
 
 done_testing;

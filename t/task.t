@@ -177,8 +177,30 @@ is((gateway->check(gateway->read_file('nginx.conf')
                    =~ s/allow tool echo;/allow method tasks\/get;/r))[0], 0,
    'nginx -t refuses rules for tasks');
 
-$r = mcp_post('/mcp', rpc('subscriptions/listen', { notifications => {
-    taskIds => ['task-modern-1'] } }), token => token);
-refused($r, 200, -32602, 'task_owner', 'a subscription that names tasks');
+
+# a subscription names tasks of one's own, and no other
+
+sub listen_to {
+    my ($ids, %o) = @_;
+
+    return mcp_post('/mcp', rpc('subscriptions/listen', { notifications => {
+        taskIds => $ids } }), token => $o{token} || token);
+}
+
+upstream->answer({ sse => [ $note->('notifications/tasks', 'task-modern-1'),
+                            $note->('notifications/tasks', 'task-bob') ] });
+$r = listen_to(['task-modern-1']);
+unlike($r->{body}, qr/task-bob/, 'a stream tells of no other');
+like(passes($r, 'a task of one\'s own')->{body}, qr/"task-modern-1"/,
+     'is subscribed to');
+
+refused(listen_to($_->[0], token => $_->[1]), 200, -32602, 'task_owner',
+        "$_->[2]")
+    for [['task-modern-1'], $other{'another user'}, 'another\'s'],
+        [['task-modern-1'], $other{'another client'}, 'of another client'],
+        [['task-modern-1', 'task-bob'], token, 'one of two'],
+        [['task-none'], token, 'one that is not there'];
+refused(listen_to(['task-modern-1', 5]), 400, -32602, 'bad_uri',
+        'what is no id');
 
 done_testing;

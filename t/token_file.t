@@ -163,6 +163,93 @@ $store->write;
 ok(everywhere('ok', $_), 'both are good') for $always, $next;
 
 
+# ---- open streams end with their token, and only they
+
+my $note = '{"jsonrpc":"2.0","method":"notifications/message","params":{}}';
+
+sub stream {
+    my ($token) = @_;
+
+    $up->answer({ sse => [ map { ({ data => $note }, 0.2) } 1 .. 600 ] });
+
+    my $c = http_start("GET /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: "
+                       . "text/event-stream\r\nAuthorization: Bearer $token"
+                       . "\r\n\r\n");
+
+    $c->read_head->{status} == 200 && $c->sse_next or die 'no stream';
+    return $c;
+}
+
+# what is left of it: 1 when it has ended
+
+sub ended {
+    my ($c) = @_;
+    my $until = time + 30;
+
+    while (time < $until) {
+        return 1 if !$c->sse_next(timeout => 5)
+                    && ($c->{response}{complete} || $c->{eof});
+    }
+
+    return 0;
+}
+
+my %of = map { $_ => pat() } qw/ revoked gone expired before /;
+
+@of{qw/ other roles later /} = map { pat(roles => ['ops']) } 1 .. 3;
+$store->write;
+ok(everywhere('ok', $of{before}), 'tokens for streams');
+
+my %stream = map { $_ => stream($of{$_}{token}) } sort keys %of;
+
+$stream{jwt} = stream($okta->token(groups => ['dev']));
+$t->audit_next(0);
+
+$of{revoked}{revoked} = $of{before}{revoked} = time;
+$store->drop($of{gone});
+$of{expired}{expires} = int(time) - 1;
+$of{roles}{roles} = ['none'];
+$of{later}{expires} += 1000;
+$store->write;
+
+for my $what (qw/ revoked gone expired before /) {
+    ok(ended($stream{$what}), "a stream ends: $what");
+}
+
+my @ends = $t->audit_next(4);
+
+is(join(' ', map { "$_->{decision} $_->{reason}" } @ends),
+   join(' ', ('allow token_revoked') x 4), 'on record');
+is(join(' ', sort map { $_->{token_id} } @ends),
+   join(' ', sort map { $of{$_}{id} } qw/ revoked gone expired before /),
+   'with their names');
+
+for my $what (qw/ other roles later jwt /) {
+    ok($stream{$what}->sse_next, "a stream goes on: $what");
+    $stream{$what}->close;
+}
+
+$t->audit_next(4);
+
+# also those of a worker that a reload has sent away
+
+my $left = pat();
+
+$store->write;
+ok(everywhere('ok', $left), 'one more');
+
+my $old = stream($left->{token});
+
+ok($t->reload, 'reload');
+ok($old->sse_next, 'its stream goes on');
+$t->audit_next(0);
+$left->{revoked} = time;
+$store->write;
+ok(ended($old), 'and ends with the token');
+is($t->audit_next(1)->{reason}, 'token_revoked', 'on record');
+ok(everywhere('401 token_revoked', $left), 'everywhere');
+
+
 # ---- in place, and by a link that is turned
 
 open my $fh, '+<', $file or die "$file: $!";

@@ -66,6 +66,7 @@ static void mcp_audit_times(mcp_buf_t *b, const mcp_audit_t *a);
 
 static int mcp_audit_plain(const mcp_str_t *lexeme, unsigned fraction);
 static void mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max);
+static int mcp_audit_quoted(mcp_buf_t *b, const mcp_str_t *s);
 static void mcp_audit_safe(mcp_buf_t *b, const mcp_str_t *s, size_t max);
 static void mcp_audit_safe_member(mcp_buf_t *b, const char *key, size_t len,
     const mcp_str_t *s, size_t max);
@@ -810,6 +811,12 @@ mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max)
         return;
     }
 
+    if (s->len && s->len <= max && mcp_json_is_plain(s->data, s->len)
+        && mcp_audit_quoted(b, s))
+    {
+        return;
+    }
+
     start = b->pos;
     data = s->data;
     len = s->len;
@@ -835,6 +842,30 @@ mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max)
         b->pos = start;
         mcp_buf_json(b, data, len, max / 3);
     }
+}
+
+
+/* A string that needs no escape; 0 when there is no room for it. */
+
+static int
+mcp_audit_quoted(mcp_buf_t *b, const mcp_str_t *s)
+{
+    unsigned char  *p;
+
+    p = b->pos;
+
+    if (b->overflow || s->len + 2 > (size_t) (b->end - p)) {
+        return 0;
+    }
+
+    *p++ = '"';
+    memcpy(p, s->data, s->len);
+    p += s->len;
+    *p++ = '"';
+
+    b->pos = p;
+
+    return 1;
 }
 
 
@@ -897,15 +928,24 @@ mcp_audit_member(mcp_buf_t *b, const char *key, size_t len,
 }
 
 
+/* A word of ours: plain, and short. */
+
 static void
 mcp_audit_text(mcp_buf_t *b, const char *key, size_t len, const char *s)
 {
     mcp_str_t  text;
 
-    if (s) {
-        text.data = (unsigned char *) s;
-        text.len = strlen(s);
-        mcp_audit_member(b, key, len, &text, MCP_AUDIT_NAME);
+    if (s == NULL || *s == '\0') {
+        return;
+    }
+
+    text.data = (unsigned char *) s;
+    text.len = strlen(s);
+
+    mcp_buf_put(b, key, len);
+
+    if (text.len > MCP_AUDIT_NAME || !mcp_audit_quoted(b, &text)) {
+        mcp_audit_json(b, &text, MCP_AUDIT_NAME);
     }
 }
 

@@ -29,6 +29,8 @@ static ngx_int_t ngx_mcp_finish_replies(ngx_conf_t *cf,
 static void ngx_mcp_finish_located(ngx_conf_t *cf, ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_locations(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
+static void ngx_mcp_finish_slash(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    void **loc);
 static void ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
     const char *why);
 static const char *ngx_mcp_finish_upstream(ngx_module_t *module, void *conf);
@@ -498,6 +500,10 @@ ngx_mcp_finish_locations(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 
     locs = mmcf->locations.elts;
 
+    for (i = 0; i < mmcf->locations.nelts; i++) {
+        ngx_mcp_finish_slash(cf, mmcf, locs[i]);
+    }
+
     for (m = 0; cf->cycle->modules[m]; m++) {
         module = cf->cycle->modules[m];
 
@@ -530,6 +536,56 @@ ngx_mcp_finish_locations(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 }
 
 
+/*
+ * "location /mcp/" with a proxy_pass: nginx redirects /mcp to it, and no client
+ * follows that with a POST and its token.
+ */
+static void
+ngx_mcp_finish_slash(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf, void **loc)
+{
+    void                    ***locs;
+    ngx_str_t                  path;
+    ngx_uint_t                 i;
+    ngx_mcp_loc_conf_t        *mlcf;
+    ngx_http_core_loc_conf_t  *clcf, *other;
+
+    static const char  well_known[] = "/.well-known/oauth-protected-resource";
+
+    clcf = loc[ngx_http_core_module.ctx_index];
+    mlcf = loc[ngx_http_mcp_auth_module.ctx_index];
+
+    /* of the resource: what the path of its metadata ends in */
+
+    path.data = mlcf->server->metadata_path.data + sizeof(well_known) - 1;
+    path.len = mlcf->server->metadata_path.len - (sizeof(well_known) - 1);
+
+    if (!clcf->auto_redirect
+        || clcf->name.len != path.len + 1
+        || ngx_memcmp(clcf->name.data, path.data, path.len) != 0)
+    {
+        return;
+    }
+
+    locs = mmcf->locations.elts;
+
+    for (i = 0; i < mmcf->locations.nelts; i++) {
+        other = locs[i][ngx_http_core_module.ctx_index];
+
+        if (other->name.len == path.len
+            && ngx_memcmp(other->name.data, path.data, path.len) == 0)
+        {
+            return;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "nginx redirects \"%V\", the resource of mcp_server \"%V\", "
+                  "to \"%V\", which MCP clients do not follow; \"location = "
+                  "%V\" is meant in %V:%ui", &path, &mlcf->server->name,
+                  &clcf->name, &path, &mlcf->auth->file, mlcf->auth->line);
+}
+
+
 static void
 ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
     const char *why)
@@ -542,7 +598,8 @@ ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
 
 /*
  * What would make of an authorised request another one, or mix callers; NULL:
- * nothing.  Such a module's configuration begins with that of its upstream.
+ * nothing.  X-Accel-Redirect, which would too, is switched off.  Such a
+ * module's configuration begins with that of its upstream.
  */
 static const char *
 ngx_mcp_finish_upstream(ngx_module_t *module, void *conf)
@@ -555,6 +612,16 @@ ngx_mcp_finish_upstream(ngx_module_t *module, void *conf)
 
     if (u == NULL) {
         return NULL;
+    }
+
+    /* an upstream that could choose where an authorised request goes next could
+     * choose what nginx keeps from everybody, and would get the credential
+     * there; redirects to the client are refused for the same reason */
+
+    u->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
+
+    if (u->store == 1) {
+        return "a store would keep one caller's responses for others";
     }
 
 #if (NGX_HTTP_CACHE)

@@ -291,11 +291,12 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    if (r->headers_out.content_length_n > NGX_MCP_OUT_MIN) {
+    if (r->headers_out.content_length_n > 0) {
 
         /* room for the whole document, when it can be held back */
 
-        fc->expect = ngx_min(r->headers_out.content_length_n,
+        fc->expect = ngx_min(r->headers_out.content_length_n
+                             + NGX_MCP_OUT_MORE,
                              NGX_MCP_HOLD + NGX_MCP_OUT_MIN);
     }
 
@@ -313,13 +314,13 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     if (fc->upstream) {
+        fc->upstream->buffering = 0;
+
         rc = ngx_mcp_stream_open(r, ctx);
 
         if (rc != NGX_OK) {
             return ngx_mcp_header_revoked(r, ctx, fc, rc);
         }
-
-        fc->upstream->buffering = 0;
     }
 
     fc->unflushed = 1;
@@ -399,7 +400,21 @@ ngx_mcp_header_strip(ngx_http_request_t *r, ngx_uint_t all)
         ngx_string("Clear-Site-Data"),
         ngx_string("Alt-Svc"),
         ngx_string("Refresh"),
-        ngx_string("Link")
+        ngx_string("Link"),
+        ngx_string("Location"),
+        ngx_string("Content-Location"),
+        ngx_string("Trailer"),
+
+        /* about the gateway's origin, which others share */
+
+        ngx_string("Strict-Transport-Security"),
+        ngx_string("Public-Key-Pins"),
+        ngx_string("Report-To"),
+        ngx_string("Reporting-Endpoints"),
+        ngx_string("NEL"),
+        ngx_string("Service-Worker-Allowed"),
+        ngx_string("Speculation-Rules"),
+        ngx_string("Accept-CH")
     };
 
     part = &r->headers_out.headers.part;
@@ -433,9 +448,15 @@ ngx_mcp_header_strip(ngx_http_request_t *r, ngx_uint_t all)
         }
     }
 
+    if (r->headers_out.location && r->headers_out.location->hash == 0) {
+
+        /* nginx would write it anew */
+
+        r->headers_out.location = NULL;
+    }
+
     if (all) {
         r->headers_out.www_authenticate = NULL;
-        r->headers_out.location = NULL;
         r->headers_out.content_encoding = NULL;
         r->headers_out.refresh = NULL;
     }
@@ -529,7 +550,7 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_list_filter_init(&fc->list, &fc->list_conf, fc->list_buf);
     mcp_sse_init(&fc->sse);
 
-    if (!ctx->has_result_digest) {
+    if (!ctx->has_result_digest && ngx_mcp_log_wanted(ctx)) {
         mcp_digest_init(&ctx->digest, &mmcf->digest);
         ctx->has_result_digest = 1;
     }

@@ -13,6 +13,8 @@
 /* output that may wait with the header for the document's end */
 #define NGX_MCP_HOLD      32768
 #define NGX_MCP_OUT_MIN   4096
+/* by how much a document may become longer: "private" for another word */
+#define NGX_MCP_OUT_MORE  64
 /* a larger buffer is given back when it is empty */
 #define NGX_MCP_KEEP      65536
 /* what a preview has beyond its size, so that a secret at its end is known */

@@ -221,7 +221,12 @@ ngx_mcp_body_read(ngx_mcp_filter_ctx_t *fc, ngx_uint_t *last,
         }
     }
 
-    if (*last && fc->mode == NGX_MCP_FILTER_JSON && fc->input) {
+    /* the end may come twice: ngx_http_addition_module takes the first one away
+     * and sends another behind what it adds */
+
+    if (*last && fc->mode == NGX_MCP_FILTER_JSON && fc->input
+        && !fc->list.done)
+    {
         return ngx_mcp_json_feed(fc, NULL, 0, 1);
     }
 
@@ -308,7 +313,10 @@ ngx_mcp_body_send(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
 
     if (len) {
         fc->main->result_bytes += len;
-        mcp_digest_update(&fc->main->digest, fc->out->pos, len);
+
+        if (fc->main->has_result_digest) {
+            mcp_digest_update(&fc->main->digest, fc->out->pos, len);
+        }
 
         if (fc->main->server->preview) {
             ngx_mcp_body_preview(fc, fc->out->pos, len);

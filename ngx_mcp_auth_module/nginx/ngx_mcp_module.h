@@ -148,6 +148,15 @@ typedef struct {
 typedef struct ngx_mcp_audit_log_s  ngx_mcp_audit_log_t;
 
 
+/* bytes of a $request_id */
+#define NGX_MCP_REQUEST_ID  16
+
+typedef struct {
+    u_char                   bytes[32 * NGX_MCP_REQUEST_ID];
+    ngx_uint_t               left;              /* ids not yet given */
+} ngx_mcp_random_t;
+
+
 typedef struct {
     ngx_array_t              issuers;           /* ngx_mcp_issuer_t * */
     ngx_array_t              credentials;       /* ngx_mcp_credential_t * */
@@ -165,6 +174,7 @@ typedef struct {
                                                    those made of a request
                                                    header; in init_process */
     ngx_int_t                request_id_index;
+    ngx_mcp_random_t         random;            /* this worker's */
     ngx_int_t                audit_key_set;     /* mcp_audit_key */
     u_char                   audit_key[MCP_DIGEST_KEY];
     mcp_digest_key_t         digest;            /* set in init_process */
@@ -363,6 +373,7 @@ void ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);
 char *ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_uint_t ngx_mcp_log_blocked(ngx_mcp_ctx_t *ctx);
+ngx_uint_t ngx_mcp_log_wanted(ngx_mcp_ctx_t *ctx);
 void ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a);
 ngx_mcp_audit_log_t *ngx_mcp_log_default(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);

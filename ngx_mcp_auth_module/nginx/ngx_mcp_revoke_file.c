@@ -125,7 +125,7 @@ ngx_mcp_revoke_file_init(ngx_mcp_revoke_file_t *f)
 }
 
 
-/* NULL: *error (static) and *line. */
+/* NULL: *error (static) and *line; 0 when it is not about the text. */
 
 static ngx_mcp_revoke_block_t *
 ngx_mcp_revoke_file_block(ngx_str_t *text, const char **error,
@@ -141,9 +141,8 @@ ngx_mcp_revoke_file_block(ngx_str_t *text, const char **error,
 
     rc = mcp_revocation_file((mcp_str_t *) text, ngx_mcp_revoke_file_line, &b,
                              error, &at);
-    *line = at;
-
     if (rc != MCP_OK) {
+        *line = ngx_max(at, 1);
         return NULL;
     }
 

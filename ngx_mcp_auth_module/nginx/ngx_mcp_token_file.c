@@ -6,7 +6,8 @@
  * stands there.
  *
  * Records of the file are remembered in the worker's own cache only, and that
- * is emptied when the file changes: what a changed file says counts at once.
+ * is emptied when the file changes: what a changed file says counts at once,
+ * and streams of a token that is revoked there, or gone, are cut.
  *
  * Called by ngx_mcp_token.c.  The records belong to this worker, and go with
  * the configuration's pool.
@@ -14,6 +15,7 @@
 
 #include "ngx_mcp_token_file.h"
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_stream.h"
 #include "ngx_mcp_watch.h"
 
 
@@ -25,6 +27,7 @@ struct ngx_mcp_token_file_s {
     ngx_str_t                path;
     mcp_access_keys_t       *keys;      /* in force */
     ngx_uint_t               n;
+    mcp_access_keys_t       *old;       /* until streams were looked at */
     ngx_mcp_watch_t          seen;
 
     const char              *error;     /* static; NULL: the file is in force */
@@ -45,6 +48,11 @@ static ngx_int_t ngx_mcp_token_file_parse(ngx_mcp_token_file_t *tf,
 static ngx_uint_t ngx_mcp_token_file_pepper(const mcp_pepper_ring_t *ring,
     const mcp_access_key_t *key);
 static void ngx_mcp_token_file_look(ngx_event_t *ev);
+static void ngx_mcp_token_file_streams(ngx_mcp_token_file_t *tf);
+static ngx_uint_t ngx_mcp_token_file_over(void *data,
+    const mcp_principal_t *p);
+static int ngx_libc_cdecl ngx_mcp_token_file_cmp(const void *a,
+    const void *b);
 static void ngx_mcp_token_file_publish(ngx_mcp_token_file_t *tf);
 static void ngx_mcp_token_file_complain(ngx_mcp_token_file_t *tf,
     ngx_log_t *log);
@@ -98,6 +106,11 @@ ngx_mcp_token_file_free(void *data)
     if (tf->keys) {
         mcp_access_keys_free(tf->keys);
         tf->keys = NULL;
+    }
+
+    if (tf->old) {
+        mcp_access_keys_free(tf->old);
+        tf->old = NULL;
     }
 }
 
@@ -164,10 +177,7 @@ ngx_mcp_token_file_parse(ngx_mcp_token_file_t *tf, ngx_str_t *text)
         return NGX_ERROR;
     }
 
-    if (tf->keys) {
-        mcp_access_keys_free(tf->keys);
-    }
-
+    tf->old = tf->keys;
     tf->keys = keys;
     tf->error = NULL;
 
@@ -256,6 +266,7 @@ ngx_mcp_token_file_look(ngx_event_t *ev)
 
     case NGX_OK:
         ngx_mcp_cache_flush(tf->mmcf->cache);
+        ngx_mcp_token_file_streams(tf);
         ngx_mcp_token_file_publish(tf);
 
         ngx_log_error(NGX_LOG_INFO, ev->log, 0,
@@ -272,6 +283,98 @@ ngx_mcp_token_file_look(ngx_event_t *ev)
     }
 
     ngx_add_timer(ev, NGX_MCP_WATCH_TIME);
+}
+
+
+/* Which tokens were good and are none now; their streams end. */
+
+static void
+ngx_mcp_token_file_streams(ngx_mcp_token_file_t *tf)
+{
+    ngx_uint_t               i;
+    ngx_array_t              over;
+    ngx_pool_t              *pool;
+    const mcp_access_key_t  *was, *is, **id;
+
+    if (tf->old == NULL) {
+        return;
+    }
+
+    pool = ngx_create_pool(NGX_MIN_POOL_SIZE, tf->timer.log);
+    if (pool == NULL) {
+        goto done;
+    }
+
+    if (ngx_array_init(&over, pool, 4, sizeof(void *)) != NGX_OK) {
+        goto done;
+    }
+
+    for (i = 0; /* void */ ; i++) {
+        was = mcp_access_keys_get(tf->old, i);
+        if (was == NULL) {
+            break;
+        }
+
+        is = mcp_access_keys_find(tf->keys, was->hash);
+
+        if (was->revoked
+            || (is && !is->revoked && is->expires > ngx_time()))
+        {
+            continue;
+        }
+
+        id = ngx_array_push(&over);
+        if (id == NULL) {
+            goto done;
+        }
+
+        *id = was;
+    }
+
+    if (over.nelts) {
+        ngx_qsort(over.elts, over.nelts, sizeof(void *),
+                  ngx_mcp_token_file_cmp);
+        ngx_mcp_stream_end(tf->mmcf, ngx_mcp_token_file_over, &over,
+                           "token_revoked");
+    }
+
+done:
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+
+    mcp_access_keys_free(tf->old);
+    tf->old = NULL;
+}
+
+
+static ngx_uint_t
+ngx_mcp_token_file_over(void *data, const mcp_principal_t *p)
+{
+    ngx_array_t *over = data;
+
+    mcp_access_key_t  key, *id;
+
+    if (p->auth == MCP_AUTH_JWT) {
+        return 0;
+    }
+
+    key.id = p->token_id;
+    id = &key;
+
+    return bsearch(&id, over->elts, over->nelts, sizeof(void *),
+                   ngx_mcp_token_file_cmp) != NULL;
+}
+
+
+static int ngx_libc_cdecl
+ngx_mcp_token_file_cmp(const void *a, const void *b)
+{
+    const mcp_access_key_t *const *p = a, *const *q = b;
+
+    return ngx_memn2cmp((*p)->id.data, (*q)->id.data, (*p)->id.len,
+                        (*q)->id.len);
 }
 
 

@@ -5,111 +5,20 @@
  */
 
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync,
-         writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
-import { follow } from './lib/guide.mjs';
-import { binary, linked, module, root } from './lib/nginx.mjs';
-import { freePort, until } from './lib/process.mjs';
+import { Machine, check, follow } from './lib/guide.mjs';
+import { root } from './lib/nginx.mjs';
 
 
 const require = createRequire(import.meta.url);
 const everything = join(dirname(require.resolve(
     '@modelcontextprotocol/server-everything/package.json')),
     'dist/index.js');
-
-
-/*
- * A machine for a guide: directories that stand for /etc/nginx, /var/log and
- * the home of the reader, and commands that do here what they would do there.
- */
-class Machine {
-    constructor() {
-        this.dir = mkdtempSync(join(tmpdir(), 'mcp-guide-'));
-        chmodSync(this.dir, 0o711);
-        for (const name of ['home', 'tmp', 'log', 'etc/conf.d',
-                            'etc/modules-enabled'])
-        {
-            mkdirSync(join(this.dir, name), { recursive: true });
-        }
-        writeFileSync(join(this.dir, 'etc/nginx.conf'), `
-            ${linked ? '' : `load_module ${module};`}
-            pid ${this.dir}/pid; error_log ${this.dir}/log/error.log info;
-            events { }
-            http {
-                access_log off;
-                mcp_audit ${this.dir}/log/mcp_audit.log;
-                client_body_temp_path ${this.dir}/tmp/1;
-                proxy_temp_path ${this.dir}/tmp/2;
-                fastcgi_temp_path ${this.dir}/tmp/3;
-                uwsgi_temp_path ${this.dir}/tmp/4;
-                scgi_temp_path ${this.dir}/tmp/5;
-                include ${this.dir}/etc/conf.d/*.conf;
-            }`);
-    }
-
-    async ports(...guide) {
-        this.port = Object.fromEntries(await Promise.all(
-            guide.map(async (port) => [port, await freePort()])));
-    }
-
-    map = (text) => Object.entries(this.port).reduce(
-        (all, [from, to]) => all.replaceAll(`:${from}`, `:${to}`),
-        text.replaceAll('/etc/nginx', join(this.dir, 'etc'))
-            .replaceAll('/var/log/nginx', join(this.dir, 'log')));
-
-    /* what a guide does to a whole machine is done to this one */
-    get prelude() {
-        return `
-            sudo() { "$@"; }
-            apt-get() { :; }
-            make() { :; }
-            ln() { :; }
-            nginx() {
-                env -u NGINX '${binary}' -p '${this.dir}' \\
-                    -c '${this.dir}/etc/nginx.conf' \\
-                    -e '${this.dir}/log/error.log' "$@"
-            }
-            systemctl() {
-                if [ -s '${this.dir}/pid' ]; then
-                    nginx -s reload
-                else
-                    nginx
-                    cat '${this.dir}/pid' >> "\${MCP_PIDS:-/dev/null}"
-                fi
-            }`;
-    }
-
-    env() {
-        return { HOME: join(this.dir, 'home'), MCP_TOKEN: undefined,
-                 NGINX: undefined };
-    }
-
-    async remove() {
-        const pid = join(this.dir, 'pid');
-
-        if (existsSync(pid)) {
-            process.kill(Number(readFileSync(pid, 'utf8')), 'SIGTERM');
-            await until(() => !existsSync(pid), 'the end of nginx');
-        }
-        rmSync(this.dir, { recursive: true });
-    }
-}
-
-
-function check(steps) {
-    const asserted = steps.filter(({ expected }) => expected);
-
-    for (const { line, text, output, expected } of asserted) {
-        assert.match(output, expected, `line ${line}:\n${text}`);
-    }
-    return asserted.length;
-}
 
 
 describe('guides', () => {
@@ -136,5 +45,48 @@ streamableHttp" ] || echo "npx $*"
 
         assert.equal(check(steps), 5);
         assert.ok(!existsSync(join(machine.dir, 'etc/conf.d/mcp.conf')));
+    });
+
+    /* with the records of those who were there a moment ago */
+    test('reading the audit', async () => {
+        const steps = await follow('docs/guides/audit.md', {
+            map: machine.map, env: machine.env(), prelude: machine.prelude });
+        const [, questions, sql, digest, missing] = steps.map(
+            ({ output }) => output);
+
+        assert.equal(steps.length, 5);
+        for (const { line, output } of steps) {
+            assert.doesNotMatch(output, /error|not found|No such file/i,
+                                `line ${line}`);
+        }
+
+        for (const answer of [
+            /^[\d:]{8}\tbob\teverything\techo\t200$/m,
+            /^\["[^"]+","tools\/call","get-tiny-image","deny","no_rule"\]$/m,
+            /^ +1 bob$/m,
+            /^ +1 bob\tget-sum\tdeny_rule\tsupport: deny tool get-sum where/m,
+            /^ +1 expired\t127\.0\.0\.1$/m,
+            /^ +1 support echo$/m,
+            /^\["[^"]+","initialize",null,"allow"\]\n(?:.*\n)*?.*"echo"/m,
+        ]) {
+            assert.match(questions, answer);
+        }
+        assert.match(sql, /^bob 3$/m);
+        assert.match(digest,
+                     /^\["[^"]+","bob","echo"\]\n\["[^"]+","carol","echo"\]$/);
+        assert.equal(missing, '');
+    });
+
+    test('a missing record is found', async () => {
+        const log = join(machine.dir, 'log/mcp_audit.log');
+        const lines = readFileSync(log, 'utf8').split('\n');
+
+        writeFileSync(log, [...lines.slice(0, 4), ...lines.slice(5)]
+            .join('\n'));
+        const steps = await follow('docs/guides/audit.md', {
+            map: machine.map, env: machine.env(),
+            only: ({ text }) => /^log=|awk/.test(text) });
+
+        assert.match(steps.at(-1).output, /^\S+ missing after 4$/);
     });
 });

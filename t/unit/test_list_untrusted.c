@@ -260,11 +260,16 @@ test_names(void **state)
         "a\\n", "\\u001b[31m", "a\\u007f", "a\\u0085b", "a\\u200bb",
         "\\u202ea", "a\\u2028", "\\u2066a", "\\ufeffa", "a\\u061c",
         "\\udb40\\udc41a", "a\\ufffb", "a\\u2060", "a\\u200f",
+        "a\\udb40\\udd00", "a\\udb40\\uddef", "a\\u00ad", "a\\u180e",
+        "a\\u3164", "\\uffa0a", "a\\u115f", "a\\u034f", "a\\ufe0f",
+        "a\\ud834\\udd73", "a\\u206a",
     };
 
     static const char  *plain[] = {
         "a", "a b", "\\u00e9", "\\u4e2d\\u6587", "\\ud83d\\ude00", "a\\/b",
         "\\u2010", "\\u2027", "\\u2030", "\\u00a0", "\\u0622", "\\uff21",
+        "\\u00ac", "\\u00ae", "\\ufffd", "\\uffef", "\\udb44\\udc00",
+        "\\ud83d\\ude80", "\\u1161", "\\u2070", "\\u00ff",
     };
 
     (void) state;

@@ -4,7 +4,9 @@
  * demo/client begins anew for every question.
  */
 
-const init = (token, headers) => ({
+/* fetch: in place of the real one, for those who look at what comes back */
+const init = (token, headers, fetch) => ({
+    ...(fetch && { fetch }),
     requestInit: {
         headers: token ? { Authorization: `Bearer ${token}`, ...headers }
                        : { ...headers },
@@ -14,7 +16,7 @@ const init = (token, headers) => ({
 
 /* @modelcontextprotocol/sdk: initialize, sessions, GET streams. */
 export async function legacy(url, token,
-                             { name = 'e2e-legacy', headers } = {})
+                             { name = 'e2e-legacy', headers, fetch } = {})
 {
     const { Client } = await import(
         '@modelcontextprotocol/sdk/client/index.js');
@@ -23,13 +25,13 @@ export async function legacy(url, token,
     const client = new Client({ name, version: '1.0.0' });
 
     await client.connect(new StreamableHTTPClientTransport(
-        new URL(url), init(token, headers)));
+        new URL(url), init(token, headers, fetch)));
     return client;
 }
 
 
 /* @modelcontextprotocol/client; mode: 'auto', or { pin: VERSION }. */
-export async function modern(url, token, { name = 'e2e-modern', headers,
+export async function modern(url, token, { name = 'e2e-modern', headers, fetch,
                              mode = { pin: '2026-07-28' } } = {})
 {
     const { Client, StreamableHTTPClientTransport } = await import(
@@ -38,7 +40,7 @@ export async function modern(url, token, { name = 'e2e-modern', headers,
                               { versionNegotiation: { mode } });
 
     await client.connect(new StreamableHTTPClientTransport(
-        new URL(url), init(token, headers)));
+        new URL(url), init(token, headers, fetch)));
     return client;
 }
 

@@ -8,12 +8,17 @@
  * manager, the service.  Paths and ports are mapped by the test.
  */
 
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync,
+         writeFileSync } from 'node:fs';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-import { root } from './nginx.mjs';
+import { binary, linked, module, root } from './nginx.mjs';
+import { freePort, until } from './process.mjs';
 
 
 /* Fenced blocks: { line, lang, text } */
@@ -39,9 +44,9 @@ function expected(text) {
 
 
 /*
- * Runs a page.  map: text -> text, for paths and ports; prelude: sh; only: a
- * predicate on blocks.  Returns [{ line, text, output, expected }], one for
- * each block of sh; expected is a RegExp, or null.
+ * Runs a page.  map: text, lang -> text, for paths and ports; prelude: sh;
+ * only: a predicate on blocks.  Returns [{ line, text, output, expected }], one
+ * for each block of sh; expected is a RegExp, or null.
  */
 export async function follow(page, { map = (text) => text, prelude = '',
                              env, only = () => true, ms = 60_000 } = {})
@@ -50,7 +55,7 @@ export async function follow(page, { map = (text) => text, prelude = '',
     let script = `${prelude}\n`;
 
     for (const block of blocks(page).filter(only)) {
-        const text = map(block.text);
+        const text = map(block.text, block.lang);
 
         if (block.lang === 'sh') {
             script += `printf '\\n@@ %d\\n' ${steps.length}\n${text}`;
@@ -96,4 +101,110 @@ async function shell(script, env, ms) {
     child.stdout.destroy();
 
     return output;
+}
+
+
+/*
+ * A machine for a guide: directories that stand for /etc/nginx, /var/log and
+ * the home of the reader, and commands that do here what they would do there.
+ */
+export class Machine {
+    constructor() {
+        this.dir = mkdtempSync(join(tmpdir(), 'mcp-guide-'));
+        chmodSync(this.dir, 0o711);
+        this.port = {};
+        this.replace = [['/etc/nginx', join(this.dir, 'etc')],
+                        ['/var/log/nginx', join(this.dir, 'log')],
+                        ['/var/log/mcp/audit.log',
+                         join(this.dir, 'log/mcp_audit.log')]];
+
+        for (const name of ['home', 'tmp', 'log', 'etc/conf.d',
+                            'etc/modules-enabled'])
+        {
+            mkdirSync(join(this.dir, name), { recursive: true });
+        }
+        writeFileSync(join(this.dir, 'etc/mcp_audit.key'),
+                      `${randomBytes(48).toString('base64')}\n`);
+        writeFileSync(join(this.dir, 'etc/nginx.conf'), `
+            ${linked ? '' : `load_module ${module};`}
+            pid ${this.dir}/pid; error_log ${this.dir}/log/error.log info;
+            events { }
+            http {
+                access_log off;
+                mcp_audit ${this.dir}/log/mcp_audit.log;
+                mcp_audit_key ${this.dir}/etc/mcp_audit.key;
+                client_body_temp_path ${this.dir}/tmp/1;
+                proxy_temp_path ${this.dir}/tmp/2;
+                fastcgi_temp_path ${this.dir}/tmp/3;
+                uwsgi_temp_path ${this.dir}/tmp/4;
+                scgi_temp_path ${this.dir}/tmp/5;
+                include ${this.dir}/etc/conf.d/*.conf;
+            }`);
+    }
+
+    /* Takes free ports for those of a guide. */
+    async ports(...guide) {
+        for (const port of guide) {
+            this.port[port] = await freePort();
+            this.replace.push([`:${port}`, `:${this.port[port]}`]);
+        }
+    }
+
+    map = (text) => this.replace.reduce(
+        (all, [from, to]) => all.replaceAll(from, to), text);
+
+    /* what a guide does to a whole machine is done to this one */
+    get prelude() {
+        return `
+            sudo() { "$@"; }
+            apt-get() { :; }
+            make() { :; }
+            ln() { :; }
+            nginx() {
+                env -u NGINX '${binary}' -p '${this.dir}' \\
+                    -c '${this.dir}/etc/nginx.conf' \\
+                    -e '${this.dir}/log/error.log' "$@"
+            }
+            systemctl() {
+                [ "$*" = "reload nginx" ] || return 0
+                if [ -s '${this.dir}/pid' ]; then
+                    nginx -s reload
+                else
+                    nginx
+                    cat '${this.dir}/pid' >> "\${MCP_PIDS:-/dev/null}"
+                fi
+            }`;
+    }
+
+    env() {
+        return { HOME: join(this.dir, 'home'), MCP_TOKEN: undefined,
+                 NGINX: undefined };
+    }
+
+    /* What must never be in an error log. */
+    complaints() {
+        return readFileSync(join(this.dir, 'log/error.log'), 'utf8')
+            .split('\n').filter((line) => /\[(alert|emerg|crit)\]/.test(line));
+    }
+
+    async remove() {
+        const pid = join(this.dir, 'pid');
+
+        if (existsSync(pid)) {
+            process.kill(Number(readFileSync(pid, 'utf8')), 'SIGTERM');
+            await until(() => !existsSync(pid), 'the end of nginx');
+        }
+        rmSync(this.dir, { recursive: true });
+    }
+}
+
+
+/* What was promised came out; how many times. */
+export function check(steps) {
+    const asserted = steps.filter(({ expected }) => expected);
+
+    for (const { line, text, output, expected } of asserted) {
+        assert.match(output, expected, `line ${line}:\n${text}`);
+    }
+    return asserted.length;
 }

@@ -288,7 +288,8 @@ sub stub_answer {
 # A token with sane claims, each of which an argument replaces (undef: not in
 # it).  Not claims: -key (a file or a key of add_key), -alg, -kid (undef: none;
 # default the key's), -typ, -header (JSON: the whole header), -expires (s from
-# now, default 300), -claims (JSON: the claims, byte for byte).
+# now, default 300), -claims (JSON: the claims, byte for byte), -count (so many,
+# one on a line, with their number in place of "@" in the claims).
 
 sub token {
     my ($self, %c) = @_;
@@ -321,6 +322,7 @@ sub token {
     push @args, '--kid', $kid if defined $kid;
     push @args, '--typ', $o{-typ} if defined $o{-typ};
     push @args, '--header', $o{-header} if defined $o{-header};
+    push @args, '--count', $o{-count} if defined $o{-count};
 
     my $json = $o{-claims}
                // JSON::PP->new->canonical->utf8->encode(\%claims);
