@@ -321,6 +321,28 @@ my $still = MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
     && $locked->command('CLIENT', 'LIST') !~ /name=mcp-auth/ });
 ok($still, 'old workers have left, with their connections');
 
+# ---- beside a module that exports another hiredis, loaded before ours
+
+SKIP: {
+    my $nchan = '/usr/lib/nginx/modules/ngx_nchan_module.so';
+
+    skip 'static build', 2 if $MCP::Test::SAN;
+    skip 'no nchan', 2 unless -f $nchan;
+
+    my $beside = "load_module $nchan;\n" . conf("server $server;");
+    ($ok, $out) = $t->check($beside);
+    skip 'nchan does not load', 2 unless $ok;
+
+    $t->stop;
+    $t->write_conf($beside)->start;
+
+    my $n = $store->pat(issuer => $okta->{issuer}, user => 'nchan');
+    $redis->write_tokens($store, $n);
+    is(got($n->{token}), '200 nchan', 'beside nchan: replies are read right');
+    is(got(MCP::Token::unknown()), '401 token_unknown', 'all kinds of them');
+}
+
+
 unlike($t->read_log, qr/$secret/, 'the password is in no log');
 unlike($t->read_log, qr/\[error\]/, 'nothing to complain of');
 

@@ -305,7 +305,20 @@ ok(both(200, $bob), 'resumes');
 
 # ---- Redis loses everything: the gateways put it back
 
+$redis->command('EVAL', <<'END', 1, 'mcp:rev', $okta->{issuer});
+for i = 1, 1500 do
+    local f = 'user ' .. ARGV[1] .. ' somebody-' .. i
+    redis.call('HSET', KEYS[1], f, i .. ' ' .. f .. ' 2026-01-01T00:00:00Z')
+end
+END
+$redis->command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+
+my @old = map { $okta->token(sub => "somebody-$_", iat => 1_700_000_000) }
+          1, 750, 1500;
+ok(both(401, $_), 'one of many') for @old;
+
 my %before = @{$redis->command('HGETALL', 'mcp:rev')};
+cmp_ok(scalar keys %before, '>', 1500, 'there are many');
 
 $redis->command('FLUSHALL');
 $redis->command('CLIENT', 'KILL', 'TYPE', 'pubsub');
@@ -320,6 +333,7 @@ like($t->read_log . $second->read_log,
      qr/\[notice\].* revocations that it lacked were put back/, 'and said');
 
 is(status($_->[1], $dave), 401, 'dave is out all the time') for @gateways;
+is(status(8080, $_), 401, 'so are the many') for @old;
 
 
 # ---- processes come and go

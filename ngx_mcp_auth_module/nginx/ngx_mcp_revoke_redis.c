@@ -198,7 +198,15 @@ ngx_mcp_revoke_up(void *data)
     rr->subscribed = 1;
     rr->loaded = 0;
 
-    if (rr->pool && !rr->filling) {
+    if (rr->filling) {
+
+        /* no more than is under way: the load is what is waited for */
+
+        rr->failed = 1;
+        return;
+    }
+
+    if (rr->pool) {
 
         /* began before we were subscribed again: it shows nothing */
 
@@ -721,7 +729,10 @@ ngx_mcp_revoke_filled(ngx_mcp_revoke_redis_t *rr)
 
     delay = NGX_MCP_REVOKE_RECONCILE - ngx_random() % 3000;
 
-    if (rr->again || !rr->loaded) {
+    if (!rr->loaded) {
+        delay = 1;
+
+    } else if (rr->again) {
         delay = NGX_MCP_REVOKE_AGAIN;
 
     } else if (rr->failed) {
