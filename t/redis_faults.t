@@ -125,7 +125,9 @@ my $frank = $okta->token(sub => 'frank', -expires => 3000);
 
 $redis->command('CONFIG', 'SET', 'save', '');
 ok($t->reload($f->conf($redis->server)), 'reload: without a proxy');
-my @workers = sort $t->workers;
+my @workers;
+MCP::Test::wait_until($MCP::Test::TIMEOUT,
+                      sub { 2 == (@workers = sort $t->workers) });
 ok($f->until_seen('200', $frank) && $f->until_seen('401', $f->{erin}), 'works');
 
 $redis->kill;
