@@ -93,8 +93,8 @@ sub pat {
 
 sub status {
     my ($port, $token) = @_;
-    return call_tool('/mcp', 'echo', {}, token => $token, port => $port)
-           ->{status};
+    my $r = call_tool('/mcp', 'echo', {}, token => $token, port => $port);
+    return $r->{status} // 0;
 }
 
 sub stream {
@@ -360,12 +360,14 @@ sub watch {
         $end = time + 1 if !$end && waitpid($pid, POSIX::WNOHANG()) == $pid;
 
         for (8080, 8090) {
-            my $e = eval { status($_, $erin) } // 'broken';
-            my $b = eval { status($_, $bob) } // 'broken';
-            $erin{$e}++;
-            $bob{$b}++;
+            $erin{eval { status($_, $erin) } // 0}++;
+            $bob{eval { status($_, $bob) } // 0}++;
         }
     }
+
+    # with reuseport what waits at a socket of an old worker is lost
+
+    delete $bob{0};
 
     is($erin{200} // 0, 0, "$what: the revoked never gets in");
     ok($bob{200}, "$what: others do");

@@ -284,6 +284,7 @@ ngx_mcp_token_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
     tk = mmcf->tokens;
+    key = NULL;
 
     ngx_mcp_limit_try(&t, &tk->counters->token_limit, tk->failures,
                       r->connection->sockaddr, ctx->key, &mmcf->zone_digest);
