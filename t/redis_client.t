@@ -36,10 +36,12 @@ sub conf {
     my ($lines, %o) = @_;
     my $workers = $o{workers} || 1;
     my $http = $o{http} // '';
+    my $main = $o{main} // '';
 
     return <<"END";
 %%GLOBALS%%
 worker_processes $workers;
+$main
 events { }
 http {
     %%GLOBALS_HTTP%%
@@ -320,6 +322,28 @@ my $still = MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
     $plain->command('CLIENT', 'LIST') !~ /name=mcp-auth/
     && $locked->command('CLIENT', 'LIST') !~ /name=mcp-auth/ });
 ok($still, 'old workers have left, with their connections');
+
+# a stream holds the old worker, until worker_shutdown_timeout ends everything,
+# the connections to Redis too
+
+ok($t->reload(conf("server $to; timeout 200ms;",
+                   main => 'worker_shutdown_timeout 2s;')),
+   'reload: with worker_shutdown_timeout');
+MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { 1 == $t->workers });
+
+$up->answer({ sse => [ map { ('data: {}' . "\n\n", 0.5) } 1 .. 60 ] });
+my ($holds) = $t->workers;
+my $open = mcp_start('/mcp', $message, token => $u->{token});
+ok($open->sse_next, 'a stream is open');
+ok($t->reload, 'reload');
+ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { !kill 0 => $holds }),
+   'the old worker leaves when it has to');
+$proxy->mode(hole => 1);
+my $late = mcp_start('/mcp', $message, token => MCP::Token::unknown());
+ok($t->reload, 'another, while a question is open');
+is($late->read_response->{status}, 503, 'which is answered');
+$proxy->mode;
+
 
 # ---- beside a module that exports another hiredis, loaded before ours
 
