@@ -405,7 +405,7 @@ sub tear {
             my ($magic, $version, $self, $writer) =
                 unpack 'a4 L Q Q', substr $bytes, $p, 24;
 
-            next if $version != 1 || $self > 4096 || $writer > 1e6;
+            next if $version > 99 || $self > 4096 || $writer > 1e6;
 
             sysseek $mem, $at + $p + 16, 0;
             return syswrite $mem, pack 'Q', $writer + 1;
