@@ -64,16 +64,18 @@ enum {
 #define JSON_MORE  1
 
 
+static int json_next(mcp_json_scan_t *s, const unsigned char **pos,
+    const unsigned char *last, unsigned eof, mcp_json_event_t *ev)
+    __attribute__((__noinline__));
 static inline int json_step(mcp_json_scan_t *s, const unsigned char **pos,
-    const unsigned char *last, const unsigned char **run, uint64_t base,
-    mcp_json_event_t *ev);
+    const unsigned char **run, uint64_t base, mcp_json_event_t *ev);
 static inline int json_token(mcp_json_scan_t *s, const unsigned char **pos,
     const unsigned char *last, const unsigned char *run, uint64_t base,
     mcp_json_event_t *ev);
 static int json_token_done(mcp_json_scan_t *s, mcp_json_type_e type,
     const unsigned char *run, const unsigned char *end, uint64_t offset,
     mcp_json_event_t *ev);
-static int json_whole_string(mcp_json_scan_t *s, unsigned key, unsigned want,
+static inline void json_whole_string(mcp_json_scan_t *s,
     const unsigned char *start, const unsigned char *end,
     mcp_json_event_t *ev);
 static inline const unsigned char *json_string_run(const unsigned char *p,
@@ -204,8 +206,55 @@ mcp_json_skip(mcp_json_scan_t *s)
 }
 
 
+/*
+ * A string, with the comma or the colon before it, is what comes most often,
+ * and is nearly always whole: that is done here.
+ */
 int
 mcp_json_next(mcp_json_scan_t *s, const unsigned char **pos,
+    const unsigned char *last, unsigned eof, mcp_json_event_t *ev)
+{
+    unsigned              state;
+    const unsigned char  *p, *end;
+
+    p = *pos;
+
+    if (s->skip || p == last) {
+        return json_next(s, pos, last, eof, ev);
+    }
+
+    state = s->state;
+
+    if (*p == (state == ST_COLON ? ':' : ',')
+        && state >= ST_COLON && state <= ST_AFTER_ITEM)
+    {
+        s->state = (state == ST_AFTER_MEMBER) ? ST_KEY : ST_VALUE;
+
+        do {
+            p++;
+        } while (p < last && *p == ' ');
+
+        s->offset += (uint64_t) (p - *pos);
+        *pos = p;
+    }
+
+    if (p < last && *p == '"' && s->state < ST_COLON) {
+        end = json_string_run(p + 1, last);
+
+        if (end) {
+            *pos = end + 1;
+            json_whole_string(s, p, end, ev);
+            return MCP_OK;
+        }
+    }
+
+    return json_next(s, pos, last, eof, ev);
+}
+
+
+/* Any token. */
+static int
+json_next(mcp_json_scan_t *s, const unsigned char **pos,
     const unsigned char *last, unsigned eof, mcp_json_event_t *ev)
 {
     int                   rc;
@@ -215,23 +264,6 @@ mcp_json_next(mcp_json_scan_t *s, const unsigned char **pos,
     p = *pos;
     run = p;
     base = s->offset - (uint64_t) (uintptr_t) p;
-
-    /* nearly always there is a comma or a colon to begin with */
-
-    if (p < last) {
-        if (*p == ',' && s->state == ST_AFTER_MEMBER) {
-            s->state = ST_KEY;
-            p++;
-
-        } else if (*p == ',' && s->state == ST_AFTER_ITEM) {
-            s->state = ST_VALUE;
-            p++;
-
-        } else if (*p == ':' && s->state == ST_COLON) {
-            s->state = ST_VALUE;
-            p++;
-        }
-    }
 
     do {
         if (s->state >= ST_STRING) {
@@ -243,7 +275,7 @@ mcp_json_next(mcp_json_scan_t *s, const unsigned char **pos,
             p = mcp_json_skip_run(s, p, last);
         }
 
-        rc = (p == last) ? MCP_AGAIN : json_step(s, &p, last, &run, base, ev);
+        rc = (p == last) ? MCP_AGAIN : json_step(s, &p, &run, base, ev);
 
     } while (rc == JSON_MORE);
 
@@ -259,16 +291,14 @@ mcp_json_next(mcp_json_scan_t *s, const unsigned char **pos,
 
 
 /*
- * One byte between tokens, or the first of a token; a string that is whole and
- * has no escapes at once.
+ * One byte between tokens, or the first of a token.
  */
 static inline int
 json_step(mcp_json_scan_t *s, const unsigned char **pos,
-    const unsigned char *last, const unsigned char **run, uint64_t base,
-    mcp_json_event_t *ev)
+    const unsigned char **run, uint64_t base, mcp_json_event_t *ev)
 {
     unsigned              action, want;
-    const unsigned char  *p, *end;
+    const unsigned char  *p;
 
     p = *pos;
     want = s->capture && s->skip == 0;
@@ -297,17 +327,13 @@ json_step(mcp_json_scan_t *s, const unsigned char **pos,
         return JSON_MORE;
 
     case DO_KEY:
+        json_begin(s, ST_STRING, STR_PLAIN, s->skip == 0);
+        s->in_key = 1;
+        *run = p + 1;
+        return JSON_MORE;
+
     case DO_STRING:
-        want = (action == DO_KEY) ? s->skip == 0 : want;
-        end = json_string_run(p + 1, last);
-
-        if (end) {
-            *pos = end + 1;
-            return json_whole_string(s, action == DO_KEY, want, p, end, ev);
-        }
-
         json_begin(s, ST_STRING, STR_PLAIN, want);
-        s->in_key = (action == DO_KEY);
         *run = p + 1;
         return JSON_MORE;
 
@@ -413,41 +439,36 @@ json_token(mcp_json_scan_t *s, const unsigned char **pos,
 
 
 /*
- * The string from the quote at start to that at end.  The state is as if it had
- * been read byte by byte.
+ * The string from the quote at start, where s->offset is, to that at end.  The
+ * state is left as if it had been read byte by byte.
  */
-static int
-json_whole_string(mcp_json_scan_t *s, unsigned key, unsigned want,
-    const unsigned char *start, const unsigned char *end,
-    mcp_json_event_t *ev)
+static inline void
+json_whole_string(mcp_json_scan_t *s, const unsigned char *start,
+    const unsigned char *end, mcp_json_event_t *ev)
 {
-    if (key) {
+    unsigned  want;
+
+    ev->depth = s->depth;
+    ev->start = s->offset;
+    s->offset += (uint64_t) (end - start) + 1;
+    ev->end = s->offset;
+
+    if (s->state == ST_KEY || s->state == ST_KEY_OR_END) {
         s->state = ST_COLON;
         ev->type = MCP_JSON_KEY;
+        want = 1;
 
     } else {
         json_after(s);
         ev->type = MCP_JSON_STRING;
+        want = s->capture;
     }
 
-    if (s->skip) {
-        return JSON_MORE;
-    }
-
-    ev->depth = s->depth;
-    ev->start = s->token;
-    ev->end = s->token + (uint64_t) (end - start) + 1;
+    ev->text.data = want ? (unsigned char *) start + 1 : NULL;
+    ev->text.len = want ? (size_t) (end - start) - 1 : 0;
     ev->captured = want;
     ev->truncated = 0;
     ev->escaped = 0;
-    mcp_str_null(&ev->text);
-
-    if (want) {
-        ev->text.data = (unsigned char *) start + 1;
-        ev->text.len = (size_t) (end - start) - 1;
-    }
-
-    return MCP_OK;
 }
 
 

@@ -899,6 +899,23 @@ mcp_fold_eq(const mcp_str_t *a, const mcp_str_t *b)
     lb = pb + b->len;
 
     while (pa < la && pb < lb) {
+
+        if (((*pa | *pb) & 0x80) == 0) {
+
+            /* nearly always: no more than the case of a letter */
+
+            if (*pa != *pb
+                && ((*pa ^ *pb) != 0x20 || (*pa | 0x20) < 'a'
+                    || (*pa | 0x20) > 'z'))
+            {
+                return 0;
+            }
+
+            pa++;
+            pb++;
+            continue;
+        }
+
         if (mcp_fold_next(&pa, la) != mcp_fold_next(&pb, lb)) {
             return 0;
         }

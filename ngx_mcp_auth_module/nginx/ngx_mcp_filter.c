@@ -42,6 +42,8 @@ static ngx_uint_t ngx_mcp_is_encoded(ngx_http_request_t *r);
 static ngx_mcp_filter_ctx_t *ngx_mcp_filter_create(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_mcp_filter_mode_e mode);
 static ngx_uint_t ngx_mcp_is_event_stream(ngx_http_request_t *r);
+static void ngx_mcp_filter_buffer(ngx_http_request_t *r,
+    ngx_http_upstream_t *u);
 static ngx_int_t ngx_mcp_header_session(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_mcp_header_replace(ngx_http_request_t *r,
@@ -291,12 +293,19 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    if (r->headers_out.content_length_n > NGX_MCP_OUT_MIN) {
+    if (r->headers_out.content_length_n > 0) {
 
         /* room for the whole document, when it can be held back */
 
-        fc->expect = ngx_min(r->headers_out.content_length_n,
+        fc->expect = ngx_min(r->headers_out.content_length_n
+                             + NGX_MCP_OUT_MORE,
                              NGX_MCP_HOLD + NGX_MCP_OUT_MIN);
+
+        if (fc->mode == NGX_MCP_FILTER_JSON && fc->upstream
+            && !fc->upstream->buffering)
+        {
+            ngx_mcp_filter_buffer(r, fc->upstream);
+        }
     }
 
     ngx_http_clear_content_length(r);
@@ -331,6 +340,43 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     return ngx_mcp_next_header_filter(r);
+}
+
+
+/*
+ * Without buffering nginx reads a body by the 4k or 8k that it has for the
+ * header.  Of a document that is held back until its end nothing leaves
+ * earlier, so it may as well be read at once.  Nothing of the upstream's is in
+ * that buffer any more but the beginning of the body.
+ */
+static void
+ngx_mcp_filter_buffer(ngx_http_request_t *r, ngx_http_upstream_t *u)
+{
+    u_char     *p;
+    size_t      size, len;
+    ngx_buf_t  *b;
+
+    b = &u->buffer;
+    len = b->last - b->pos;
+
+    /* with room for what should not come: then nginx sees it */
+
+    size = ngx_min(r->headers_out.content_length_n, NGX_MCP_HOLD)
+           + NGX_MCP_OUT_MORE;
+
+    if (size <= (size_t) (b->end - b->pos)) {
+        return;
+    }
+
+    p = ngx_palloc(r->pool, size);
+    if (p == NULL) {
+        return;
+    }
+
+    b->last = ngx_cpymem(p, b->pos, len);
+    b->pos = p;
+    b->start = p;
+    b->end = p + size;
 }
 
 

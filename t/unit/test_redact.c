@@ -205,6 +205,50 @@ test_harmless(void **state)
 
 /* whatever the room: nothing of the secret, nothing beyond the end */
 
+/*
+ * Short names take a short way: the same text with a line feed behind it, which
+ * takes the long one, must not be changed either.
+ */
+
+static void
+test_short(void **state)
+{
+    int            i;
+    size_t         n, len;
+    const char    *s;
+    unsigned char  text[16], out[64];
+
+    static const char *const  parts[] = {
+        "eyJ", "AKIA", "ASIA", "ghp_", "xox", "ya29.", "npm_", "sk_live_",
+        "rk_live_", "mcpp_", "4111", "1", "0", "a", "Z", "_", ".", "/",
+        "basic", "bearer", "token", "key"
+    };
+
+    (void) state;
+    srand(1);
+
+    for (i = 0; i < 200000; i++) {
+        len = 0;
+
+        do {
+            s = parts[(size_t) rand() % (sizeof(parts) / sizeof(parts[0]))];
+            n = strlen(s);
+            n = n < 12 - len ? n : 12 - len;
+            memcpy(text + len, s, n);
+            len += n;
+        } while (len < 12 && rand() % 5);
+
+        assert_int_equal(mcp_redact(text, len, 0, out, sizeof(out)), len);
+        assert_memory_equal(out, text, len);
+
+        text[len++] = '\n';
+
+        assert_int_equal(mcp_redact(text, len, 0, out, sizeof(out)), len);
+        assert_memory_equal(out, text, len);
+    }
+}
+
+
 static void
 test_room(void **state)
 {
@@ -244,6 +288,7 @@ main(void)
         cmocka_unit_test(test_context),
         cmocka_unit_test(test_written),
         cmocka_unit_test(test_harmless),
+        cmocka_unit_test(test_short),
         cmocka_unit_test(test_room),
     };
 
