@@ -230,6 +230,7 @@ static ngx_int_t
 ngx_mcp_revoke_zone_create(ngx_shm_zone_t *shm_zone,
     ngx_mcp_revoke_zone_t *zone)
 {
+    struct timeval           tv;
     ngx_slab_pool_t         *shpool;
     ngx_mcp_revoke_sh_t     *sh;
     ngx_mcp_revoke_block_t  *first;
@@ -248,7 +249,9 @@ ngx_mcp_revoke_zone_create(ngx_shm_zone_t *shm_zone,
     sh->head.generation = 1;
     sh->head.epoch = 1;
     sh->file_since = ngx_time();
-    sh->redis_told = (uint64_t) ngx_time() * 1000000;
+
+    ngx_gettimeofday(&tv);
+    sh->redis_told = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
 
     ngx_mcp_revoke_zone_empty(sh);
 
