@@ -90,6 +90,12 @@ $rev->add(user => $okta->{issuer}, 'bob');
 $rev->write;
 $t->write_conf($conf)->start;
 
+# two seconds are not enough for valgrind
+
+MCP::Test::wait_until($MCP::Test::TIMEOUT,
+                      sub { metric('revocations_ready') })
+    if $ENV{MCP_TEST_VALGRIND};
+
 my @first = map { mcp_start('/mcp', rpc('tools/call', { name => 'echo' }),
                             token => $who{$_}) } qw/ alice bob carol /;
 is(join(' ', map { $_->read_response(timeout => 30)->{status} } @first),
