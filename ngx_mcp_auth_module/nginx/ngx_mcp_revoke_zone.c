@@ -25,7 +25,7 @@
 
 
 #define NGX_MCP_REVOKE_MAGIC    0x4d435052      /* "MCPR" */
-#define NGX_MCP_REVOKE_VERSION  1
+#define NGX_MCP_REVOKE_VERSION  2
 
 #define NGX_MCP_REVOKE_KEEP     86400   /* s; kept after `until`, in case the
                                            clock was wrong */
@@ -47,7 +47,8 @@ typedef struct {
 
     ngx_rbtree_node_t       *root;      /* of Redis */
     ngx_rbtree_node_t        sentinel;
-    time_t                   redis_since;
+    uint64_t                 redis_max;     /* largest stamp */
+    uint64_t                 redis_told;    /* what is older is no news */
     ngx_rbtree_key_t         sweep;     /* where it goes on */
     ngx_atomic_t             swept;     /* s */
 
@@ -229,6 +230,7 @@ static ngx_int_t
 ngx_mcp_revoke_zone_create(ngx_shm_zone_t *shm_zone,
     ngx_mcp_revoke_zone_t *zone)
 {
+    struct timeval           tv;
     ngx_slab_pool_t         *shpool;
     ngx_mcp_revoke_sh_t     *sh;
     ngx_mcp_revoke_block_t  *first;
@@ -247,7 +249,9 @@ ngx_mcp_revoke_zone_create(ngx_shm_zone_t *shm_zone,
     sh->head.generation = 1;
     sh->head.epoch = 1;
     sh->file_since = ngx_time();
-    sh->redis_since = ngx_time();
+
+    ngx_gettimeofday(&tv);
+    sh->redis_told = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
 
     ngx_mcp_revoke_zone_empty(sh);
 
@@ -735,11 +739,18 @@ ngx_mcp_revoke_zone_merge(ngx_mcp_revoke_zone_t *zone,
         ngx_mcp_tree_insert(&zone->tree, &e->tree, name);
         sh->head.nredis++;
 
-        /* what a first load brings was there before this nginx */
+        /* what a first load brings was there before this nginx; what one
+         * brings after the table was lost was told, if it is not newer */
 
         *news = (r->at || was)
                 && ((sh->head.loaded & NGX_MCP_REVOKE_REDIS)
-                    || (time_t) (r->stamp / 1000000) >= sh->redis_since);
+                    || r->stamp > sh->redis_told);
+
+        sh->redis_max = ngx_max(sh->redis_max, r->stamp);
+
+        if (sh->head.loaded & NGX_MCP_REVOKE_REDIS) {
+            sh->redis_told = sh->redis_max;
+        }
 
     } else {
         sh->head.loaded &= ~NGX_MCP_REVOKE_REDIS;
@@ -809,7 +820,10 @@ ngx_mcp_revoke_zone_loaded(ngx_mcp_revoke_zone_t *zone, uint64_t epoch,
         ngx_mcp_revoke_zone_begin(zone);
 
         sh->head.full &= ~NGX_MCP_REVOKE_REDIS;
-        sh->redis_since = ngx_time();
+
+        if (sh->redis_max) {
+            sh->redis_told = sh->redis_max;
+        }
 
         ngx_memory_barrier();
         sh->head.loaded |= NGX_MCP_REVOKE_REDIS;

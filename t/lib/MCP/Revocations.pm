@@ -11,8 +11,14 @@ package MCP::Revocations;
 # "..." is a line as it is.  write(in_place => 1) writes into the file that is
 # there, write(text => ...) these bytes.
 
+# MCP::Revocations::tear($t) makes it look as if a worker of $t had died while it
+# changed the table: what such a worker leaves is an odd number in the zone, and
+# here it is put there by hand, in the memory that all share.  0: not possible.
+# torn($t) waits until somebody saw it; who passed before passes until then.
+
 use strict;
 use warnings;
+no warnings 'portable';
 
 use POSIX qw/ strftime /;
 
@@ -112,6 +118,52 @@ sub write {
     rename $t->dir . "/$file.new", $t->dir . "/$file" or die "rename: $!";
 
     return $self;
+}
+
+
+sub tear {
+    my ($t) = @_;
+    my ($pid) = $t->workers;
+
+    open my $maps, '<', "/proc/$pid/maps" or return 0;
+    sysopen my $mem, "/proc/$pid/mem", 2 or return 0;
+
+    while (my $map = <$maps>) {
+        my ($start, $end) = $map =~ /^(\w+)-(\w+) rw-s / or next;
+        my ($at, $size) = (hex $start, hex($end) - hex $start);
+
+        sysseek $mem, $at, 0;
+        sysread $mem, my $bytes, $size or next;
+
+        # magic, version, size of itself, and then the number
+
+        for (my $p = 0; ($p = index $bytes, 'RPCM', $p) >= 0; $p++) {
+            my ($magic, $version, $self, $writer) =
+                unpack 'a4 L Q Q', substr $bytes, $p, 24;
+
+            next if $version > 99 || $self > 4096 || $writer > 1e6;
+
+            sysseek $mem, $at + $p + 16, 0;
+            return syswrite $mem, pack 'Q', $writer + 1;
+        }
+    }
+
+    return 0;
+}
+
+
+sub torn {
+    my ($t) = @_;
+    my $n = seen($t);
+
+    return 0 unless tear($t);
+    return MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { seen($t) > $n });
+}
+
+
+sub seen {
+    my ($t) = @_;
+    return scalar(() = $t->read_log =~ /a worker died while it changed/g);
 }
 
 
