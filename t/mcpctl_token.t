@@ -319,6 +319,37 @@ is(scalar(grep { $_->{decision} ne 'allow' && $_->{store} eq 'file'
    0, 'under the lock nobody failed on the way');
 like($t->read_file('tokens'), qr/\nend\n\z/, 'and the file is whole');
 
+# a new one is for the workers to read
+
+SKIP: {
+    my ($gid) = (getpwnam 'www-data')[3];
+    skip 'not root, or no www-data', 7 if $> || !defined $gid;
+
+    my $conf = $t->read_file('files.conf');
+
+    for (['www-data', 0700, qr/cannot look into/], ['www-data', 0711, qr/^pat/],
+         ['root', 0700, qr/^pat/])
+    {
+        my ($user, $mode, $said) = @$_;
+
+        mkdir "$d/new";
+        chmod $mode, $d;
+        $t->write_file('new.conf', "user $user;\n"
+                       . $conf =~ s!$d/tokens!$d/new/tokens!r);
+        my $r = MCP::Ctl->new("$d/new.conf")->run(@who);
+
+        like($r->{err}, $said, "$user, directory with mode "
+             . sprintf('%o', $mode));
+        my @st = stat "$d/new/tokens";
+        is($st[2] & 0777, 0640, 'a new file: its mode') if $mode == 0700;
+        is($st[5], (getpwnam $user)[3], 'its group');
+        unlink glob "$d/new/*";
+    }
+
+    chmod 0700, $d;
+}
+
+
 # what people wrote into it stays
 
 my $hand = "# tokens of the gateway\n\n"
