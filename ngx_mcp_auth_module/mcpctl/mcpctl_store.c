@@ -127,6 +127,13 @@ mcpctl_store_token(mcpctl_store_t *st, const mcp_str_t *line, const char *what)
         return NULL;
     }
 
+    /* core's strings have no NUL behind them; these two go into messages */
+
+    token->key.id = mcpctl_str(st->ctl, token->key.id.data,
+                               token->key.id.len);
+    token->key.issuer = mcpctl_str(st->ctl, token->key.issuer.data,
+                                   token->key.issuer.len);
+
     token->line = mcpctl_str(st->ctl, line->data, line->len);
     token->store = st;
 

@@ -53,7 +53,13 @@ static unsigned mcpctl_create_role(const mcpctl_conf_t *conf,
 static int mcpctl_create_in(mcpctl_t *ctl, mcpctl_store_t *st,
     mcp_access_key_t *key, mcpctl_audit_t *audit);
 
+static int mcpctl_token_lifetime(mcpctl_t *ctl, const mcp_access_key_t *key,
+    int64_t now, unsigned force);
+static int mcpctl_token_make(mcpctl_t *ctl, const mcpctl_store_t *st,
+    mcp_access_key_t *key, int64_t now, mcpctl_secret_token_t *token);
 static int mcpctl_token_pepper(mcpctl_t *ctl, mcp_pepper_ring_t *ring);
+static int mcpctl_token_find(mcpctl_t *ctl, const mcpctl_list_t *stores,
+    const char *id, mcpctl_token_t **token);
 
 static int mcpctl_rotate_in(mcpctl_t *ctl, const mcpctl_list_t *stores,
     const mcpctl_rotate_t *o, mcpctl_audit_t *audit);
@@ -199,7 +205,8 @@ mcpctl_create_owner(mcpctl_t *ctl, const mcpctl_create_t *o,
 }
 
 
-int
+/* Is it allowed to live that long?  MCPCTL_OK or MCPCTL_REFUSED: said. */
+static int
 mcpctl_token_lifetime(mcpctl_t *ctl, const mcp_access_key_t *key, int64_t now,
     unsigned force)
 {
@@ -321,7 +328,11 @@ mcpctl_create_in(mcpctl_t *ctl, mcpctl_store_t *st, mcp_access_key_t *key,
 }
 
 
-int
+/*
+ * A token for this store; id, hash, pepper and hint go into key, with the time
+ * and the operator's name.  MCP_OK, or MCP_ERROR: said.
+ */
+static int
 mcpctl_token_make(mcpctl_t *ctl, const mcpctl_store_t *st,
     mcp_access_key_t *key, int64_t now, mcpctl_secret_token_t *token)
 {
@@ -790,7 +801,8 @@ mcpctl_revoke_mark(mcpctl_t *ctl, const mcp_revocation_t *r,
 }
 
 
-int
+/* In any of the stores.  MCPCTL_OK, or an exit code: said. */
+static int
 mcpctl_token_find(mcpctl_t *ctl, const mcpctl_list_t *stores, const char *id,
     mcpctl_token_t **token)
 {

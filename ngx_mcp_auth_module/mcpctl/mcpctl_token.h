@@ -17,17 +17,6 @@ typedef struct {
 } mcpctl_secret_token_t;
 
 
-/*
- * Makes a token for this store; id, hash, pepper and hint go into key, with the
- * time and the operator's name.  MCP_OK, or MCP_ERROR: said.
- */
-int mcpctl_token_make(mcpctl_t *ctl, const mcpctl_store_t *st,
-    mcp_access_key_t *key, int64_t now, mcpctl_secret_token_t *token);
-
-/* Is it allowed to live that long?  MCPCTL_OK or MCPCTL_REFUSED: said. */
-int mcpctl_token_lifetime(mcpctl_t *ctl, const mcp_access_key_t *key,
-    int64_t now, unsigned force);
-
 /* Warns when what was just made is refused by the gateways. */
 void mcpctl_token_warn(mcpctl_t *ctl, const mcp_access_key_t *key,
     int64_t now);
@@ -38,12 +27,6 @@ void mcpctl_token_warn(mcpctl_t *ctl, const mcp_access_key_t *key,
  */
 int mcpctl_token_show_new(mcpctl_t *ctl, const mcpctl_token_t *token,
     const mcpctl_secret_token_t *secret);
-
-/*
- * The token of this id in any of the stores.  MCPCTL_OK, or an exit code: said.
- */
-int mcpctl_token_find(mcpctl_t *ctl, const mcpctl_list_t *stores,
-    const char *id, mcpctl_token_t **token);
 
 /* "user U of ISSUER" or "service S", to be shown */
 char *mcpctl_token_owner(mcpctl_t *ctl, const mcp_access_key_t *key);
