@@ -12,8 +12,7 @@
 #define MCPCTL_PAT_DAYS       366       /* a person's token, at most */
 #define MCPCTL_OVERLAP        "1h"
 #define MCPCTL_TOKEN_TRIES    5         /* when it changes meanwhile */
-#define MCPCTL_EXPIRED        3600      /* s that a watermark stays, for one
-                                           that has expired by our clock */
+#define MCPCTL_GRACE          86400     /* s */
 
 
 /* The options of `token create`. */
@@ -740,9 +739,12 @@ mcpctl_revoke_one(mcpctl_t *ctl, mcpctl_token_t *token,
     r.issuer = changed.issuer;
     r.value = changed.id;
     r.at = now + (st->ahead > 0 ? st->ahead : 0);
-    r.until = changed.expires > now ? changed.expires : now + MCPCTL_EXPIRED;
     r.by = mcpctl_operator(ctl);
     r.reason = *reason;
+
+    /* a stream may outlive its token by stream_grace, a day at most */
+
+    r.until = (changed.expires > now ? changed.expires : now) + MCPCTL_GRACE;
 
     if (r.at < changed.created) {
         r.at = changed.created;
