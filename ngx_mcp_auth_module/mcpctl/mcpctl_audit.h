@@ -39,7 +39,8 @@ void mcpctl_audit_revocation(mcpctl_audit_t *a, const mcp_revocation_t *r,
 /* Writes it, unless that was done.  MCP_OK, or MCP_ERROR: said. */
 int mcpctl_audit_write(mcpctl_audit_t *a);
 
-/* The change failed after its record was written. */
+/* The change failed: if its record was written, another one says so.  A second
+ * try is recorded anew. */
 void mcpctl_audit_failed(mcpctl_audit_t *a);
 
 void mcpctl_audit_close(mcpctl_audit_t *a);

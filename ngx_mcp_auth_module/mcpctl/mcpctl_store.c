@@ -127,10 +127,13 @@ mcpctl_store_token(mcpctl_store_t *st, const mcp_str_t *line, const char *what)
         return NULL;
     }
 
-    /* what core/ copies has no NUL behind it; an id is shown as it is */
+    /* core's strings have no NUL behind them; these two go into messages */
 
     token->key.id = mcpctl_str(st->ctl, token->key.id.data,
                                token->key.id.len);
+    token->key.issuer = mcpctl_str(st->ctl, token->key.issuer.data,
+                                   token->key.issuer.len);
+
     token->line = mcpctl_str(st->ctl, line->data, line->len);
     token->store = st;
 
@@ -162,42 +165,54 @@ mcpctl_store_watermark(mcpctl_store_t *st, const mcp_str_t *line,
 mcp_str_t
 mcpctl_store_token_line(mcpctl_t *ctl, const mcp_access_key_t *key)
 {
-    mcp_buf_t       b;
-    mcp_str_t       line;
-    unsigned char   text[MCP_ACCESS_KEY_LINE];
+    mcp_buf_t          b;
+    mcp_str_t          line;
+    const char        *error;
+    unsigned char      text[MCP_ACCESS_KEY_LINE];
+    mcp_access_key_t   again;
 
     mcp_buf_init(&b, text, sizeof(text));
     mcp_access_key_write(&b, key);
 
-    if (b.overflow) {
-        (void) mcpctl_error(ctl, 0, "the record is longer than %d bytes: fewer "
-                            "or shorter names, please", MCP_ACCESS_KEY_LINE);
+    line = mcpctl_str(ctl, text, (size_t) (b.pos - b.start));
+    error = "it is longer than 4096 bytes";
+
+    /* what a gateway could not read is not written */
+
+    if (b.overflow
+        || mcp_access_key_parse(&line, &ctl->mem, &again, &error) != MCP_OK)
+    {
+        (void) mcpctl_error(ctl, 0, "there is no record of this: %s", error);
         mcp_str_null(&line);
-        return line;
     }
 
-    return mcpctl_str(ctl, text, (size_t) (b.pos - b.start));
+    return line;
 }
 
 
 mcp_str_t
 mcpctl_store_revocation_line(mcpctl_t *ctl, const mcp_revocation_t *r)
 {
-    mcp_buf_t       b;
-    mcp_str_t       line;
-    unsigned char   text[MCP_REVOCATION_LINE];
+    mcp_buf_t          b;
+    mcp_str_t          line;
+    const char        *error;
+    unsigned char      text[MCP_REVOCATION_LINE];
+    mcp_revocation_t   again;
 
     mcp_buf_init(&b, text, sizeof(text));
     mcp_revocation_write(&b, r);
 
-    if (b.overflow) {
-        (void) mcpctl_error(ctl, 0, "the revocation is longer than %d bytes",
-                            MCP_REVOCATION_LINE);
+    line = mcpctl_str(ctl, text, (size_t) (b.pos - b.start));
+    error = "it is longer than 2048 bytes";
+
+    if (b.overflow
+        || mcp_revocation_parse(&line, &ctl->mem, &again, &error) != MCP_OK)
+    {
+        (void) mcpctl_error(ctl, 0, "there is no line for this: %s", error);
         mcp_str_null(&line);
-        return line;
     }
 
-    return mcpctl_str(ctl, text, (size_t) (b.pos - b.start));
+    return line;
 }
 
 

@@ -101,7 +101,7 @@ mcpctl_token_t *mcpctl_store_token(mcpctl_store_t *st, const mcp_str_t *line,
 mcpctl_watermark_t *mcpctl_store_watermark(mcpctl_store_t *st,
     const mcp_str_t *line, const char *what);
 
-/* The line of it; len 0: it is too long, said. */
+/* The line of it; len 0: it has none that can be read again, said. */
 mcp_str_t mcpctl_store_token_line(mcpctl_t *ctl, const mcp_access_key_t *key);
 mcp_str_t mcpctl_store_revocation_line(mcpctl_t *ctl,
     const mcp_revocation_t *r);
