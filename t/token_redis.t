@@ -139,6 +139,11 @@ sub healthy {
 
 # ---- the file, then Redis
 
+# who is revoked has to be known first
+
+MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
+    got($okta->token(groups => ['dev'])) eq 'ok' });
+
 my $n = gets();
 
 is(got($filed), 'ok', 'a token of the file');

@@ -42,7 +42,10 @@ mcpctl_mem_init(mcpctl_t *ctl)
 }
 
 
-/* For core/, which knows what to do without memory. */
+/*
+ * For core/, which knows what to do without memory.  Its strings have no NUL;
+ * here they are printed, so there is one behind whatever it takes.
+ */
 static void *
 mcpctl_mem_alloc(void *ctx, size_t size)
 {
@@ -50,7 +53,7 @@ mcpctl_mem_alloc(void *ctx, size_t size)
 
     mcpctl_mem_t  *block;
 
-    block = malloc(sizeof(mcpctl_mem_t) + size);
+    block = calloc(1, sizeof(mcpctl_mem_t) + size + 1);
     if (block == NULL) {
         return NULL;
     }

@@ -138,7 +138,11 @@ sub udp {
 sub globals {
     my ($self, $log) = @_;
 
-    return ($SAN ? '' : "load_module $MODULE;\n")
+    # what a new binary (USR2) is to know of the sanitizers as well
+
+    return ($SAN ? join('', map { "env $_;\n" } qw/ ASAN_OPTIONS LSAN_OPTIONS
+                                                    UBSAN_OPTIONS /)
+                 : "load_module $MODULE;\n")
         . ($> == 0 ? "user root;\n" : '')
         . "daemon off;\n"
         . "pid $self->{dir}/nginx.pid;\n"
