@@ -119,16 +119,8 @@ void
 mcpctl_audit_revocation(mcpctl_audit_t *a, const mcp_revocation_t *r,
     const char *store)
 {
-    static const char *const  methods[][2] = {
-        { "unrevoke/all", "revoke/all" },
-        { "unrevoke/issuer", "revoke/issuer" },
-        { "unrevoke/user", "revoke/user" },
-        { "unrevoke/client", "revoke/client" },
-        { "unrevoke/token", "revoke/token" }
-    };
-
     a->record.ev = "revocation";
-    a->record.method = methods[r->type - MCP_REVOKE_ALL][r->at != 0];
+    a->record.method = mcp_revocation_method(r->type, r->at == 0);
     a->record.store = store;
     a->record.issuer = r->issuer;
     a->record.at = r->at;

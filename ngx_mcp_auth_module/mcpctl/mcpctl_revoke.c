@@ -47,7 +47,6 @@ static void mcpctl_revocation_row(mcpctl_t *ctl, mcpctl_table_t *table,
     const mcpctl_watermark_t *w);
 static json_t *mcpctl_revocation_json(mcpctl_t *ctl,
     const mcp_revocation_t *r, const mcpctl_store_t *st);
-static const char *mcpctl_revocation_type(const mcp_revocation_t *r);
 static char *mcpctl_revocation_whom(mcpctl_t *ctl,
     const mcp_revocation_t *r);
 
@@ -473,7 +472,7 @@ mcpctl_revocation_row(mcpctl_t *ctl, mcpctl_table_t *table,
 {
     const char  *cells[8];
 
-    cells[0] = mcpctl_revocation_type(&w->r);
+    cells[0] = mcp_revocation_word(w->r.type);
     cells[1] = w->r.issuer.len
                ? mcpctl_shown(ctl, &w->r.issuer, MCPCTL_SHOWN) : "-";
     cells[2] = w->r.value.len
@@ -496,7 +495,7 @@ mcpctl_revocation_json(mcpctl_t *ctl, const mcp_revocation_t *r,
 
     o = mcpctl_json_object(ctl);
 
-    mcpctl_json_set(ctl, o, "type", json_string(mcpctl_revocation_type(r)));
+    mcpctl_json_set(ctl, o, "type", json_string(mcp_revocation_word(r->type)));
     mcpctl_json_set_text(ctl, o, "issuer", &r->issuer);
     mcpctl_json_set_text(ctl, o, "value", &r->value);
 
@@ -523,17 +522,6 @@ mcpctl_revocation_json(mcpctl_t *ctl, const mcp_revocation_t *r,
 }
 
 
-static const char *
-mcpctl_revocation_type(const mcp_revocation_t *r)
-{
-    static const char *const  types[] = {
-        "all", "issuer", "user", "client", "token"
-    };
-
-    return types[r->type - MCP_REVOKE_ALL];
-}
-
-
 /* To be shown. */
 static char *
 mcpctl_revocation_whom(mcpctl_t *ctl, const mcp_revocation_t *r)
@@ -556,6 +544,6 @@ mcpctl_revocation_whom(mcpctl_t *ctl, const mcp_revocation_t *r)
                                            ? "service" : "token", value);
     }
 
-    return mcpctl_format(ctl, "%s %s of %s", mcpctl_revocation_type(r), value,
-                         issuer);
+    return mcpctl_format(ctl, "%s %s of %s", mcp_revocation_word(r->type),
+                         value, issuer);
 }

@@ -505,21 +505,8 @@ ngx_mcp_revoke_event(void *data, const mcp_revocation_t *r, ngx_uint_t lifted)
 
     int64_t          late;
     mcp_audit_t      a;
-    ngx_uint_t       type;
     struct timeval   tv;
     mcp_principal_t  p;
-
-    static const char *const  methods[][2] = {
-        { "revoke", "unrevoke" },
-        { "revoke/all", "unrevoke/all" },
-        { "revoke/issuer", "unrevoke/issuer" },
-        { "revoke/user", "unrevoke/user" },
-        { "revoke/client", "unrevoke/client" },
-        { "revoke/token", "unrevoke/token" }
-    };
-
-    type = (ngx_uint_t) r->type;
-    type = type < sizeof(methods) / sizeof(methods[0]) ? type : 0;
 
     ngx_memzero(&a, sizeof(mcp_audit_t));
     ngx_memzero(&p, sizeof(mcp_principal_t));
@@ -545,7 +532,7 @@ ngx_mcp_revoke_event(void *data, const mcp_revocation_t *r, ngx_uint_t lifted)
     }
 
     a.ev = "revocation";
-    a.http_method = methods[type][lifted ? 1 : 0];
+    a.http_method = mcp_revocation_method(r->type, lifted != 0);
     a.decision = "allow";
     a.reason = "revocation";
     a.principal = &p;
