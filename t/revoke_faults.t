@@ -96,13 +96,6 @@ sub everywhere {
     }) ? 1 : 0;
 }
 
-sub metric {
-    my ($name) = @_;
-    my $r = http("GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n");
-
-    return $r->{body} =~ /^mcp_auth_\Q$name\E (\S+)$/m ? $1 : undef;
-}
-
 sub events { grep { $_->{ev} eq 'revocation' } $t->audit }
 
 # complaints since the last call: waits for one

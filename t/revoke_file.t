@@ -118,13 +118,6 @@ sub everywhere {
     });
 }
 
-sub metric {
-    my ($name) = @_;
-    my $r = http("GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n");
-
-    return $r->{body} =~ /^mcp_auth_\Q$name\E (\S+)$/m ? $1 : undef;
-}
-
 # tokens that were issued some seconds ago
 
 sub old {

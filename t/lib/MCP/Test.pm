@@ -49,7 +49,7 @@ use Time::HiRes qw/ time sleep /;
 use MCP::Conn;
 
 our @EXPORT = ((grep { $_ ne 'done_testing' } @Test::More::EXPORT), qw/
-    done_testing port http http_start http_read_response
+    done_testing port http http_start http_read_response metric
     rpc mcp_post mcp_start call_tool list_tools legacy_session
 /);
 
@@ -594,6 +594,17 @@ sub http {
 
     return http_start($bytes, %o)
            ->read_response(head => scalar $bytes =~ /^HEAD /, %o);
+}
+
+
+# What mcp_auth_status at /status says, name without "mcp_auth_"; undef: it is
+# not there.
+
+sub metric {
+    my ($name) = @_;
+    my $r = http("GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n");
+
+    return $r->{body} =~ /^mcp_auth_\Q$name\E (\S+)$/m ? $1 : undef;
 }
 
 
