@@ -105,6 +105,15 @@ for my $command (@commands) {
     is(join(' ', sort grep { !/^--(?:conf|prefix|json|verbose|help)$/ }
                       keys %offered), $own, "$command: its options by bash");
 
+    # with a value before, written in both ways
+
+    for my $option (grep { /^--(?:user|server|roles|store)$/ } sort keys %own) {
+        for ("$option x", "$option = x") {
+            %offered = map { $_ => 1 } complete_line("mcpctl $command $_ --");
+            ok($offered{$option}, "$command: behind $_");
+        }
+    }
+
     my @words = split / /, $command;
 
     for my $i (0 .. $#words) {
@@ -123,6 +132,13 @@ for my $option (@global) {
        "$option: by bash");
 }
 
+# links lead somewhere
+
+my %headings = map { my $h = lc $_; $h =~ s/[^\w -]//g; $h =~ tr/ /-/; $h => 1 }
+               $doc =~ /^#+ (.*)$/mg;
+
+ok($headings{$_}, "mcpctl.md: #$_") for $doc =~ /\]\(#([^)]+)\)/g;
+
 for (0 .. 3) {
     like($man, qr/^\.Sh EXIT STATUS\n.*^\.It $_$/ms, "exit code $_: man page");
     like($doc, qr/^\| $_ \| /m, "exit code $_: mcpctl.md");
@@ -139,6 +155,14 @@ is_deeply([ complete_line("$c policy explain --server w") ], ['wiki'],
           'one of them');
 is_deeply([ complete_line("$c policy explain --server jira --role ") ],
           [qw/ engineer support /], 'roles of a server');
+is_deeply([ complete_line("$c policy explain --role = s") ], ['support'],
+          'behind a =');
+is_deeply([ complete_line("$c token create --user u --roles support,eng") ],
+          ['support,engineer'], 'a second role');
+is_deeply([ complete_line("$c token create --servers wiki,") ],
+          [ 'wiki,jira', 'wiki,wiki' ], 'a second server');
+is_deeply([ complete_line("$c --server jira policy explain --role e") ],
+          ['engineer'], 'options before the command');
 is_deeply([ complete_line("$c jwt inspect --jwks $d/key-") ],
           [ "$d/key-set.json" ], 'files');
 is_deeply([ complete_line("$c jwt inspect $d/key-") ], [ "$d/key-set.json" ],

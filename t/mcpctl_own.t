@@ -15,6 +15,7 @@ use POSIX qw/ strftime /;
 use MCP::Test;
 use MCP::Ctl;
 use MCP::Issuer;
+use MCP::Redis;
 use MCP::Token;
 use MCP::Upstream;
 
@@ -234,11 +235,70 @@ is(at($conf =~ s/pepper-a pepper-b/none/r, $good)->{result}, 'not_checked',
    'no pepper that can be read');
 like($r->{err}, qr/cannot read secret file/, 'and why');
 
-my $both = $conf =~ s/mcp_token_failures 0;/mcp_redis { server 127.0.0.1:1; }/r;
+# ---- in Redis
+
+my $redis = MCP::Redis->start($t);
+my $line_of = 'mcp_redis { server ' . $redis->server . '; timeout 10s; }';
+my $both = $conf =~ s/mcp_token_failures 0;/$line_of/r;
+
 is(at($both, $good)->{result}, 'ok', 'one in the file');
-is(at($both, $unknown)->{result}, 'not_checked', 'another may be in Redis');
-is(at($both =~ s/mcp_token_file tokens;//r, $good)->{result}, 'not_checked',
-   'as may be all');
-is(at($conf, $unknown)->{result}, 'refused', 'without Redis there is none');
+is(at($both, $unknown)->{result}, 'refused', 'none in either');
+
+my $alone = $both =~ s/mcp_token_file tokens;//r
+                  =~ s/mcp_revocation_file revoked;//r;
+
+sub ctl {
+    my ($code, @args) = @_;
+    my $r = $ctl->run({ conf => "$d/other.conf" }, @args);
+    is($r->{code}, $code, "@args") or diag($r->{err});
+    return $r;
+}
+
+sub result {
+    my ($token) = @_;
+    my $r = $ctl->run({ conf => "$d/other.conf", stdin => $token },
+                      qw/ jwt inspect --server mcp --json /);
+    my $j = $r->{json};
+    return ($j->{reason} // 'accepted') . ($j->{complete} ? '' : ', not all')
+           . ($r->{err} ne '' ? ', and a message' : '');
+}
+
+is(at($alone, $good)->{result}, 'refused', 'that of the file is not there');
+
+my $made = ctl(0, qw/ token create --user alice --roles dev --servers mcp
+                      --expires 1d --issuer /, $iss)->{out};
+chomp $made;
+
+my $jwt = $okta->token(aud => 'https://mcp.example.com/mcp', scp => 'use');
+
+is(result($made), 'accepted', 'a new one');
+is(result($jwt), 'accepted', 'and a JWT');
+is(result($unknown), 'token_unknown', 'another is unknown');
+
+my $record = $redis->command('HGETALL', 'mcp:tokens');
+my ($id, $digest) = @$record;
+
+like($id, qr/^pat-/, 'its id');
+ctl(0, qw/ revoke --user alice --issuer /, $iss);
+is(result($made), 'revoked', 'its owner is revoked');
+is(result($jwt), 'revoked', 'and so is the JWT');
+ctl(0, qw/ unrevoke --user alice --issuer /, $iss);
+is(result($made), 'accepted', 'and is not any more');
+is(result($jwt), 'accepted', 'nor is the JWT');
+
+my $stored = $redis->command('GET', "mcp:tok:$digest");
+
+$redis->command('SET', "mcp:tok:$digest", $store->line($tok{pat}));
+is(result($made), 'accepted, not all', "another's record is nobody's");
+$redis->command('SET', "mcp:tok:$digest", 'nonsense');
+is(result($made), 'accepted, not all', 'nor is nonsense');
+$redis->command('SET', "mcp:tok:$digest", $stored);
+
+ctl(0, qw/ token revoke /, $id);
+is(result($made), 'token_revoked', 'revoked itself');
+
+$redis->kill;
+is(result($made), 'accepted, not all, and a message', 'Redis is gone');
+is(result($jwt), 'accepted, not all, and a message', 'for a JWT, too');
 
 done_testing;

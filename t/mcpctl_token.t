@@ -146,8 +146,6 @@ sub store {
     %is = map { $_->{id} => $_ }
           @{$ctl->run(qw/ --json token list --all /)->{json}};
     is($is{$newer}{state}, 'fallen', 'what the user had fell');
-    like($ctl->run(@who)->{err}, qr/the token is of no use.*unrevoke/s,
-         'a new one is warned of') if $name eq 'file';
 
     # the record of each
 
@@ -266,6 +264,17 @@ for (['half-written', $whole =~ s/end\n\z//r],
 }
 
 $t->write_file('tokens', $whole);
+
+
+# ---- an owner who is revoked, until later than now
+
+my $later = MCP::Redis::timestamp(time + 60);
+
+$t->write_file('revoked', "user $iss 00u1 $later\nend\n");
+like($files->run(@who)->{err}, qr/the token is of no use.*unrevoke/s,
+     'a token of somebody who is revoked is warned of');
+$t->write_file('revoked', "end\n");
+$whole = $t->read_file('tokens');
 
 
 # ---- nothing unrecorded

@@ -308,6 +308,31 @@ is($t->read_file('let_in'), 0, 'nor was at any moment');
 unlink "$d/stop";
 
 
+# another file is another table, also for workers that are on their way out
+
+my $two = MCP::Revocations->new($t, file => 'others');
+$two->add(user => $okta->{issuer}, 'bob');
+$two->write;
+
+my $held = http_start("GET /s HTTP/1.1\r\nHost: localhost\r\n"
+                      . "Authorization: Bearer $bob\r\n\r\n");
+is($held->read_head->{status}, 200, 'a stream of bob');
+is($t->reload($conf =~ s/_file revoked/_file others/r), 1, 'another file');
+is(call($bob), 401, 'which says who is revoked now');
+is(call($eve), 200, 'and who is not');
+sleep 0.8;
+ok($held->sse_next, 'the old worker has its own');
+$rev->add(user => $okta->{issuer}, 'bob', at => time + 1);
+$rev->write;
+1 while defined $held->body_some(time + $MCP::Test::TIMEOUT);
+ok($held->{response}{complete}, 'and looks at it');
+$rev->{entries} = [ $always ];
+$rev->write;
+is($t->reload($conf), 1, 'the first file');
+is(call($eve), 401, 'with eve');
+is(call($bob), 200, 'and without bob');
+
+
 # ---- no room
 
 is($t->reload($conf =~ s/#zone/mcp_revocation_zone 64k;/r), 1, 'a small zone');

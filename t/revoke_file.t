@@ -22,6 +22,8 @@ my $t = MCP::Test->new;
 my $okta = MCP::Issuer->new($t, static => 1, conf => 'leeway 5s;');
 my $other = MCP::Issuer->new($t, static => 1, name => 'other',
                              conf => 'leeway 0s;');
+my $late = MCP::Issuer->new($t, stub => 1, name => 'late',
+                            conf => 'jwks_timeout 30s;');
 my $up = MCP::Upstream->start($t, port => 8081);
 my $store = MCP::Token->new($t);
 my $rev = MCP::Revocations->new($t);
@@ -50,7 +52,7 @@ http {
 
     mcp_server mcp {
         resource https://mcp.example.com/mcp;
-        issuer okta other;
+        issuer okta other late;
         tokens on;
         role dev { allow tool *; }
         role * { allow tool *; }
@@ -78,6 +80,7 @@ http {
 }
 END
 
+$late->{stub}->answer({ wait => 2, body => $late->jwks });
 $t->write_conf($conf)->start;
 
 sub got {
@@ -130,6 +133,25 @@ sub old {
 }
 
 
+# ---- whose request waits for the keys of its issuer
+
+my $message = rpc('tools/call', { name => 'echo' });
+my @wait = map { mcp_start('/mcp', $message, token => $late->token(sub => $_)) }
+           qw/ alice bob alice bob /;
+
+sleep 0.3;
+$rev->add(user => $late->{issuer}, 'alice', at => time + 1);
+$rev->write;
+
+is(join(' ', map { $_->read_response(timeout => 30)->{status} } @wait),
+   '401 200 401 200', 'revoked while keys were awaited');
+is(scalar(grep { $_->{reason} eq 'revoked' } requests()), 2, 'on record');
+
+$rev->clear->write;
+my $first = events();
+MCP::Test::wait_until(10, sub { events() > $first });
+
+
 # ---- a person leaves
 
 my $alice = old($okta);
@@ -170,7 +192,7 @@ ok(everywhere('ok', $bob), 'bob is not');
 ok(everywhere('ok', $own{pat_bob}{token}), 'nor is his token');
 ok(everywhere('ok', $twin), 'nor the other alice');
 
-my ($event) = my @events = events();
+my ($event) = my @events = (events())[2 .. events() - 1];
 
 is(scalar @events, 1, 'one record of the revocation');
 is("$event->{method} $event->{decision} $event->{reason}",
@@ -183,15 +205,16 @@ is(join(' ', grep { exists $event->{$_} } qw/ server client kind auth ms
         client_ip request_id session upstream result /), '',
    'and nothing of a request');
 
-my ($refused) = grep { $_->{reason} eq 'revoked' } requests();
+my ($refused) = grep { $_->{reason} eq 'revoked'
+                        && $_->{issuer} eq $okta->{issuer} } requests();
 is("$refused->{ev} $refused->{decision} $refused->{user} $refused->{server}",
    'auth deny alice mcp', 'a refused request names her');
 is($refused->{result}{status}, 401, 'with its status');
 is(scalar(grep { $_->{reason} eq 'revoked' && $_->{upstream} } requests()), 0,
    'none went further');
 is(metric('revocations{store="file"}'), 1, 'one entry');
-is(metric('revocation_changes_total{change="applied"}'), 1, 'applied once');
-is(metric('revoked_requests_total'),
+is(metric('revocation_changes_total{change="applied"}'), 2, 'applied');
+is(metric('revocation_refusals_total'),
    scalar(grep { $_->{reason} eq 'revoked' } requests()), 'refusals counted');
 
 # the leeway of the issuer's clock; a token from after it is another matter
@@ -207,7 +230,7 @@ ok(everywhere('ok', $own{pat}{token}), 'with her token');
 @events = events();
 is("$events[-1]{method} $events[-1]{user}", 'unrevoke/user alice',
    'on record');
-is(metric('revocation_changes_total{change="lifted"}'), 1, 'counted');
+is(metric('revocation_changes_total{change="lifted"}'), 2, 'counted');
 
 
 # ---- each kind
@@ -258,7 +281,7 @@ for (@kinds) {
     ok(everywhere('ok', $out->[0]), "$what: and back");
 }
 
-is(scalar(grep { $_->{method} =~ /^unrevoke/ } events()), 1 + @kinds,
+is(scalar(grep { $_->{method} =~ /^unrevoke/ } events()), 2 + @kinds,
    'each was lifted on record');
 
 # strange names: spaces, percent signs, a lone dash, another alphabet
@@ -313,7 +336,6 @@ ok(everywhere('ok', $bob), 'the earlier one lets him in');
 $rev->clear->write;
 ok(everywhere('ok', $alice), 'alice again');
 
-my $message = rpc('tools/call', { name => 'echo' });
 my $request = MCP::Test::mcp_request('/mcp', $message, token => $alice);
 my @slow = map { http_start(substr $request, 0, -5) } 1 .. 2 * $workers;
 

@@ -238,7 +238,7 @@ cmp_ok(scalar @aborted, '>=', @alice - 6, 'the upstream is left');
 $deaf->close;
 
 my $r = http("GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n");
-like($r->{body}, qr/^mcp_auth_revoked_streams_total @{[@alice + 1]}$/m,
+like($r->{body}, qr/^mcp_auth_revocation_streams_cut_total @{[@alice + 1]}$/m,
      'counted');
 
 

@@ -169,6 +169,24 @@ refused(ask('tasks/get', 'hers', 'legacy'), 200, -32602, 'task_owner',
         'of nobody');
 
 
+# one response does not fill the zone that all servers share
+
+my $flood = sub {
+    my ($n) = @_;
+
+    return '[' . join(',', map { qq({"jsonrpc":"2.0","id":$_,"result":{"task":)
+                                 . qq({"taskId":"flood-$_"}}}) } 1 .. $n) . ']';
+};
+
+for (0, 1) {
+    upstream->answer({ body => $flood->(64 + $_) });
+    $r = call_tool('/mcp', 'echo', {}, token => token, era => 'legacy');
+    is($r->{status}, $_ ? 502 : 200, 64 + $_ . ' tasks in one response');
+    is(record()->{reason}, $_ ? 'upstream_task' : 'allow', 'on record');
+    arrived(1);
+}
+
+
 # not the rules' to open, and kept over a reload
 
 ok(gateway->reload, 'reload');

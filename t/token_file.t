@@ -231,6 +231,24 @@ for my $what (qw/ other roles later jwt /) {
 
 $t->audit_next(4);
 
+# also those of a worker that a reload has sent away
+
+my $left = pat();
+
+$store->write;
+ok(everywhere('ok', $left), 'one more');
+
+my $old = stream($left->{token});
+
+ok($t->reload, 'reload');
+ok($old->sse_next, 'its stream goes on');
+$t->audit_next(0);
+$left->{revoked} = time;
+$store->write;
+ok(ended($old), 'and ends with the token');
+is($t->audit_next(1)->{reason}, 'token_revoked', 'on record');
+ok(everywhere('401 token_revoked', $left), 'everywhere');
+
 
 # ---- in place, and by a link that is turned
 

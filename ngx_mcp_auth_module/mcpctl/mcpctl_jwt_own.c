@@ -1,22 +1,34 @@
 /*
  * `jwt inspect` of a token of the gateway's own: form and checksum, and its
- * record when mcp_token_file and the peppers can be read here.
+ * record, in mcp_token_file and in Redis, when those and the peppers can be
+ * read here.  Nothing is changed; Redis hears the token's hash, not the token.
  */
 
 #include "mcpctl_jwt.h"
+#include "mcpctl_redis.h"
 
 
 #define MCPCTL_TOKENS  (64 * 1024 * 1024)       /* bytes of mcp_token_file */
 
 
-static const mcp_access_key_t *mcpctl_own_record(mcpctl_inspect_t *in,
-    mcp_access_keys_t **keys);
-static mcp_access_keys_t *mcpctl_own_keys(mcpctl_inspect_t *in);
-static const mcp_access_key_t *mcpctl_own_find(mcpctl_inspect_t *in,
-    const mcp_access_keys_t *keys, unsigned *unread);
-static void mcpctl_own_none(mcpctl_inspect_t *in, unsigned unread);
-static void mcpctl_own_copy(mcpctl_inspect_t *in,
-    const mcp_access_key_t *key);
+/* The token under each pepper that can be read, and why it may be that its
+ * record is not found. */
+typedef struct {
+    unsigned             n;
+    unsigned char        hashes[MCPCTL_TOKEN_KEYS][MCP_ACCESS_KEY_HASH];
+    char                *unknown;       /* NULL: it would have been found */
+} mcpctl_own_t;
+
+
+static int mcpctl_own_record(mcpctl_inspect_t *in);
+static int mcpctl_own_judge(mcpctl_inspect_t *in);
+static void mcpctl_own_hashes(mcpctl_inspect_t *in, mcpctl_own_t *own);
+static void mcpctl_own_in_file(mcpctl_inspect_t *in, mcpctl_own_t *own);
+static void mcpctl_own_in_redis(mcpctl_inspect_t *in, mcpctl_own_t *own);
+static void mcpctl_own_ask(mcpctl_inspect_t *in, mcpctl_own_t *own,
+    mcpctl_conn_t *c);
+static void mcpctl_own_take(mcpctl_inspect_t *in, mcpctl_own_t *own,
+    const mcp_str_t *line);
 static void mcpctl_own_servers(mcpctl_inspect_t *in);
 static const char *mcpctl_own_server(mcpctl_inspect_t *in,
     mcpctl_at_server_t *at);
@@ -27,9 +39,6 @@ static unsigned mcpctl_own_listed(const mcp_str_t *list, unsigned n,
 void
 mcpctl_inspect_own(mcpctl_inspect_t *in)
 {
-    mcp_access_keys_t       *keys;
-    const mcp_access_key_t  *key;
-
     if (in->server && !in->server->tokens) {
         mcpctl_inspect_check(in, "server", MCPCTL_FAILED_IT, "own_tokens_off",
                              NULL);
@@ -43,197 +52,249 @@ mcpctl_inspect_own(mcpctl_inspect_t *in)
 
     mcpctl_inspect_check(in, "form", MCPCTL_PASSED, NULL, NULL);
 
-    keys = NULL;
-    key = mcpctl_own_record(in, &keys);
-
-    if (key) {
-        mcpctl_own_copy(in, key);
+    if (mcpctl_own_record(in) == MCP_OK) {
         mcpctl_own_servers(in);
     }
-
-    mcp_access_keys_free(keys);
 }
 
 
-/* NULL: there is none, or nobody can tell; said as a step. */
-static const mcp_access_key_t *
-mcpctl_own_record(mcpctl_inspect_t *in, mcp_access_keys_t **keys)
+/* The file first, as the gateway does.  MCP_DECLINED: there is none, or nobody
+ * can tell; said as a step. */
+static int
+mcpctl_own_record(mcpctl_inspect_t *in)
 {
-    unsigned                 unread;
-    mcpctl_conf_t           *conf;
-    const mcp_access_key_t  *key;
+    mcpctl_own_t    own;
+    mcpctl_conf_t  *conf;
 
     conf = in->ctl->conf;
 
-    if (conf->token_file.len == 0 || conf->ntoken_keys == 0) {
+    if (conf->ntoken_keys == 0 || (conf->token_file.len == 0 && !conf->redis)) {
         mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
-                             mcpctl_format(in->ctl, conf->redis
-                                           ? "it would be in Redis: see "
-                                             "mcpctl token list"
-                                           : "there is no store of tokens"));
-        return NULL;
+                             mcpctl_format(in->ctl, "there is no store of "
+                                           "tokens"));
+        return MCP_DECLINED;
     }
 
-    *keys = mcpctl_own_keys(in);
+    memset(&own, 0, sizeof(mcpctl_own_t));
 
-    if (*keys == NULL) {
-        return NULL;
+    mcpctl_own_hashes(in, &own);
+
+    if (conf->token_file.len) {
+        mcpctl_own_in_file(in, &own);
     }
 
-    key = mcpctl_own_find(in, *keys, &unread);
-
-    if (key == NULL) {
-        mcpctl_own_none(in, unread);
-        return NULL;
+    if (in->key == NULL && conf->redis) {
+        mcpctl_own_in_redis(in, &own);
     }
+
+    if (in->key) {
+        return mcpctl_own_judge(in);
+    }
+
+    mcpctl_inspect_check(in, "record",
+                         own.unknown ? MCPCTL_OPEN : MCPCTL_FAILED_IT,
+                         own.unknown ? NULL : "token_unknown", own.unknown);
+
+    return MCP_DECLINED;
+}
+
+
+static int
+mcpctl_own_judge(mcpctl_inspect_t *in)
+{
+    char                    *id;
+    const mcp_access_key_t  *key;
+
+    key = in->key;
+    id = mcpctl_shown(in->ctl, &key->id, 64);
 
     if (key->auth != in->kind) {
         mcpctl_inspect_check(in, "record", MCPCTL_FAILED_IT, "token_unknown",
                              mcpctl_format(in->ctl, "%s is of another kind",
-                                       mcpctl_shown(in->ctl, &key->id, 64)));
-        return NULL;
+                                           id));
+        in->key = NULL;
+
+        return MCP_DECLINED;
     }
 
     if (key->revoked) {
         mcpctl_inspect_check(in, "record", MCPCTL_FAILED_IT, "token_revoked",
-                             mcpctl_shown(in->ctl, &key->id, 64));
+                             id);
 
     } else if (in->now >= key->expires) {
-        mcpctl_inspect_check(in, "record", MCPCTL_FAILED_IT, "expired",
-                             mcpctl_shown(in->ctl, &key->id, 64));
+        mcpctl_inspect_check(in, "record", MCPCTL_FAILED_IT, "expired", id);
 
     } else {
-        mcpctl_inspect_check(in, "record", MCPCTL_PASSED, NULL,
-                             mcpctl_shown(in->ctl, &key->id, 64));
+        mcpctl_inspect_check(in, "record", MCPCTL_PASSED, NULL, id);
     }
 
-    return key;
+    return MCP_OK;
 }
 
 
-/* It is in no file; whether it is nowhere else is another matter. */
 static void
-mcpctl_own_none(mcpctl_inspect_t *in, unsigned unread)
+mcpctl_own_hashes(mcpctl_inspect_t *in, mcpctl_own_t *own)
 {
-    char           *where;
-    mcpctl_conf_t  *conf;
+    unsigned            i;
+    mcp_str_t           secret;
+    mcpctl_conf_t      *conf;
+    mcp_pepper_ring_t   ring;
 
     conf = in->ctl->conf;
-    where = mcpctl_shown(in->ctl, &conf->token_file, 256);
-
-    if (unread) {
-        mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
-                             mcpctl_format(in->ctl, "none in %s, by the keys "
-                                           "that can be read", where));
-
-    } else if (conf->redis) {
-        mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
-                             mcpctl_format(in->ctl, "none in %s; it may be in "
-                                           "Redis", where));
-
-    } else {
-        mcpctl_inspect_check(in, "record", MCPCTL_FAILED_IT, "token_unknown",
-                             mcpctl_format(in->ctl, "none in %s", where));
-    }
-}
-
-
-static mcp_access_keys_t *
-mcpctl_own_keys(mcpctl_inspect_t *in)
-{
-    int                 err;
-    unsigned            line;
-    mcp_str_t           text, *path;
-    const char         *why;
-    mcp_access_keys_t  *keys;
-
-    path = &in->ctl->conf->token_file;
-
-    if (mcpctl_read_file(in->ctl, (char *) path->data, MCPCTL_TOKENS, &text,
-                         &why, &err)
-        != MCP_OK)
-    {
-        mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
-                             mcpctl_format(in->ctl, "cannot read %s: %s",
-                                       mcpctl_shown(in->ctl, path, 256),
-                                       why));
-        return NULL;
-    }
-
-    keys = mcp_access_keys_parse(&text, &why, &line);
-
-    if (keys == NULL) {
-        mcpctl_inspect_check(in, "record", MCPCTL_OPEN, NULL,
-                             mcpctl_format(in->ctl, "%s in %s:%u", why,
-                                       mcpctl_shown(in->ctl, path, 256),
-                                       line));
-    }
-
-    return keys;
-}
-
-
-/* Under each pepper that there is; *unread: how many cannot be read. */
-static const mcp_access_key_t *
-mcpctl_own_find(mcpctl_inspect_t *in, const mcp_access_keys_t *keys,
-    unsigned *unread)
-{
-    unsigned                 i;
-    mcp_str_t                secret;
-    unsigned char            hash[MCP_ACCESS_KEY_HASH];
-    mcp_pepper_ring_t        ring;
-    const mcp_access_key_t  *key;
-
     memset(&ring, 0, sizeof(mcp_pepper_ring_t));
-    key = NULL;
-    *unread = 0;
 
-    for (i = 0; i < in->ctl->conf->ntoken_keys && key == NULL; i++) {
+    for (i = 0; i < conf->ntoken_keys; i++) {
 
-        if (mcpctl_key_file(in->ctl, &in->ctl->conf->token_keys[i], &secret)
+        if (mcpctl_key_file(in->ctl, &conf->token_keys[i], &secret)
             != MCPCTL_OK)
         {
-            (*unread)++;
+            own->unknown = mcpctl_format(in->ctl, "not every mcp_token_key "
+                                         "can be read");
             continue;
         }
 
         if (mcp_pepper_add(&ring, &secret) == MCP_OK) {
-            mcp_access_key_hash(&ring.peppers[ring.n - 1], &in->token, hash);
-            key = mcp_access_keys_find(keys, hash);
+            mcp_access_key_hash(&ring.peppers[ring.n - 1], &in->token,
+                                own->hashes[own->n++]);
         }
 
         mcpctl_wipe(secret.data, secret.len);
     }
 
     mcpctl_wipe(&ring, sizeof(mcp_pepper_ring_t));
-
-    return key;
 }
 
 
-/* The file's memory goes before it is shown. */
 static void
-mcpctl_own_copy(mcpctl_inspect_t *in, const mcp_access_key_t *key)
+mcpctl_own_in_file(mcpctl_inspect_t *in, mcpctl_own_t *own)
 {
-    size_t             size;
-    mcp_buf_t          b;
-    mcp_str_t          line;
-    const char        *error;
-    mcp_access_key_t  *copy;
+    int                      err;
+    char                    *name;
+    size_t                   size;
+    unsigned                 i, line;
+    mcp_buf_t                b;
+    mcp_str_t                text, copy;
+    const char              *why;
+    mcp_access_keys_t       *keys;
+    const mcp_access_key_t  *key;
 
-    size = MCP_ACCESS_KEY_LINE + 1;
-    copy = mcpctl_alloc(in->ctl, sizeof(mcp_access_key_t));
+    name = mcpctl_shown(in->ctl, &in->ctl->conf->token_file, 256);
 
-    mcp_buf_init(&b, mcpctl_alloc(in->ctl, size), size);
-    mcp_access_key_write(&b, key);
-
-    line.data = b.start;
-    line.len = (size_t) (b.pos - b.start);
-
-    if (!b.overflow
-        && mcp_access_key_parse(&line, &in->ctl->mem, copy, &error) == MCP_OK)
+    if (mcpctl_read_file(in->ctl, (char *) in->ctl->conf->token_file.data,
+                         MCPCTL_TOKENS, &text, &why, &err)
+        != MCP_OK)
     {
-        in->key = copy;
+        own->unknown = mcpctl_format(in->ctl, "cannot read %s: %s", name, why);
+        return;
+    }
+
+    keys = mcp_access_keys_parse(&text, &why, &line);
+
+    if (keys == NULL) {
+        own->unknown = mcpctl_format(in->ctl, "%s in %s:%u", why, name, line);
+        return;
+    }
+
+    key = NULL;
+
+    for (i = 0; i < own->n && key == NULL; i++) {
+        key = mcp_access_keys_find(keys, own->hashes[i]);
+    }
+
+    if (key) {
+
+        /* its strings go with the file's memory */
+
+        size = MCP_ACCESS_KEY_LINE + 1;
+        mcp_buf_init(&b, mcpctl_alloc(in->ctl, size), size);
+        mcp_access_key_write(&b, key);
+
+        copy.data = b.start;
+        copy.len = (size_t) (b.pos - b.start);
+
+        mcpctl_own_take(in, own, &copy);
+    }
+
+    mcp_access_keys_free(keys);
+}
+
+
+static void
+mcpctl_own_in_redis(mcpctl_inspect_t *in, mcpctl_own_t *own)
+{
+    mcpctl_conn_t  *c;
+
+    c = mcpctl_redis_connect(in->ctl, in->ctl->conf->redis);
+
+    if (c) {
+        mcpctl_own_ask(in, own, c);
+        mcpctl_redis_close(c);
+
+    } else {
+        own->unknown = mcpctl_format(in->ctl, "Redis cannot be asked");
+    }
+}
+
+
+static void
+mcpctl_own_ask(mcpctl_inspect_t *in, mcpctl_own_t *own, mcpctl_conn_t *c)
+{
+    char         hex[2 * MCP_ACCESS_KEY_HASH];
+    unsigned     i;
+    mcp_buf_t    b;
+    mcp_str_t    argv[2], line;
+    redisReply  *reply;
+
+    argv[0] = mcpctl_cstr("GET");
+
+    for (i = 0; i < own->n && in->key == NULL; i++) {
+        mcp_buf_init(&b, hex, sizeof(hex));
+        mcp_buf_hex(&b, own->hashes[i], MCP_ACCESS_KEY_HASH);
+
+        argv[1] = mcpctl_redis_key(c, "tok:", hex, sizeof(hex));
+
+        reply = mcpctl_redis_command(c, 0, 2, argv);
+
+        if (reply == NULL) {
+            own->unknown = mcpctl_format(in->ctl, "Redis cannot be asked");
+            return;
+        }
+
+        if (reply->type == REDIS_REPLY_STRING) {
+            line = mcpctl_str(in->ctl, reply->str, (size_t) reply->len);
+            mcpctl_own_take(in, own, &line);
+
+            if (in->key && memcmp(in->key->hash, own->hashes[i],
+                                  MCP_ACCESS_KEY_HASH)
+                           != 0)
+            {
+                in->key = NULL;
+                own->unknown = mcpctl_format(in->ctl, "its record is that of "
+                                             "another token");
+            }
+        }
+
+        freeReplyObject(reply);
+    }
+}
+
+
+/* A record's line, into in->key. */
+static void
+mcpctl_own_take(mcpctl_inspect_t *in, mcpctl_own_t *own,
+    const mcp_str_t *line)
+{
+    const char        *why;
+    mcp_access_key_t  *key;
+
+    key = mcpctl_alloc(in->ctl, sizeof(mcp_access_key_t));
+
+    if (mcp_access_key_parse(line, &in->ctl->mem, key, &why) == MCP_OK) {
+        in->key = key;
+
+    } else {
+        own->unknown = mcpctl_format(in->ctl, "its record cannot be used: %s",
+                                     why);
     }
 }
 

@@ -19,6 +19,8 @@
 #define NGX_MCP_KEEP      65536
 /* what a preview has beyond its size, so that a secret at its end is known */
 #define NGX_MCP_PREVIEW_AHEAD  256
+/* tasks that one response, or stream, may make: one call makes one */
+#define NGX_MCP_TASKS     64
 
 
 typedef enum {
@@ -61,6 +63,7 @@ struct ngx_mcp_filter_ctx_s {
     ngx_str_t                replace;
     ngx_http_upstream_t     *upstream;  /* NULL: the body is not of one */
     size_t                   input;
+    ngx_uint_t               tasks;
 
     unsigned                 header_held:1;
     unsigned                 unflushed:1;   /* sent, and may rest below us */

@@ -592,7 +592,11 @@ ngx_mcp_filter_task(void *data, const mcp_str_t *id, const mcp_str_t *ttl)
 {
     ngx_mcp_filter_ctx_t *fc = data;
 
-    if (ngx_mcp_task_made(fc->main, id, ttl) == NGX_OK) {
+    /* all servers share the zone: none may fill it with one response */
+
+    if (fc->tasks++ < NGX_MCP_TASKS
+        && ngx_mcp_task_made(fc->main, id, ttl) == NGX_OK)
+    {
         return MCP_OK;
     }
 

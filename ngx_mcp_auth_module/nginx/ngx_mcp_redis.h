@@ -103,6 +103,10 @@ ngx_int_t ngx_mcp_redis_send(ngx_mcp_redis_t *redis, ngx_uint_t argc,
 /* done will not be called; the command is carried out or not. */
 void ngx_mcp_redis_cancel(ngx_mcp_redis_call_t *call);
 
+/* Asks Redis whether it still is what we may rely on (a master); when it is
+ * not, both connections are given up. */
+void ngx_mcp_redis_probe(ngx_mcp_redis_t *redis);
+
 /* prefix + name, in pool: a key. */
 ngx_int_t ngx_mcp_redis_key(ngx_mcp_redis_conf_t *rcf, ngx_pool_t *pool,
     const char *name, ngx_str_t *suffix, ngx_str_t *key);

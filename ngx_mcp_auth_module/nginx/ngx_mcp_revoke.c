@@ -103,7 +103,6 @@ ngx_mcp_revoke_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 ngx_mcp_revoke_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 {
-    size_t             size;
     ngx_str_t          name;
     SHA256_CTX         sha;
     ngx_mcp_watch_t    none;
@@ -112,9 +111,9 @@ ngx_mcp_revoke_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 
     static u_char  prefix[] = "mcp_revocations_";
 
-    size = mmcf->revocation_zone;
+    ngx_conf_init_size_value(mmcf->revocation_zone, NGX_MCP_REVOKE_SIZE);
 
-    if (size != NGX_CONF_UNSET_SIZE && size < NGX_MCP_REVOKE_MIN) {
+    if (mmcf->revocation_zone < NGX_MCP_REVOKE_MIN) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "mcp_revocation_zone is smaller than 64k");
         return NGX_ERROR;
@@ -172,9 +171,7 @@ ngx_mcp_revoke_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 
     ngx_memzero(&none, sizeof(ngx_mcp_watch_t));
 
-    rv->shm_zone = ngx_mcp_revoke_zone_add(cf, &name,
-                             size == NGX_CONF_UNSET_SIZE ? NGX_MCP_REVOKE_SIZE
-                                                         : size,
+    rv->shm_zone = ngx_mcp_revoke_zone_add(cf, &name, mmcf->revocation_zone,
                              rv->wanted,
                              rv->file ? &rv->file->first : &rv->none,
                              rv->file ? &rv->file->watch : &none);

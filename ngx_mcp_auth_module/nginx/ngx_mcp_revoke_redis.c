@@ -5,7 +5,8 @@
  * written before is in the hash.  A load is a whole HSCAN; every line is merged
  * into the table, then the table counts as loaded, and each PONG of the
  * subscription confirms it.  Loads are repeated every 30 s, after each
- * reconnect, and when the table lost something.
+ * reconnect, and when the table lost something; when none succeeds for long,
+ * a PONG confirms nothing any more.
  *
  * A load remembers which stamps Redis has.  What the table has, and Redis lacks
  * or has older, is put back afterwards: an emptied Redis takes no revocation
@@ -26,6 +27,8 @@
 
 
 #define NGX_MCP_REVOKE_RECONCILE  30000     /* ms between two loads */
+#define NGX_MCP_REVOKE_OLD        90000     /* ms; a load, which then is not
+                                               worth a confirmation any more */
 #define NGX_MCP_REVOKE_RETRY      200       /* ms; Redis is down */
 #define NGX_MCP_REVOKE_AGAIN      1000      /* ms; a message is missing */
 #define NGX_MCP_REVOKE_BROKEN     5000      /* ms; what is there is broken */
@@ -51,14 +54,16 @@ struct ngx_mcp_revoke_redis_s {
     ngx_str_t                 hash;         /* keys */
     ngx_str_t                 channel;
     ngx_event_t               timer;        /* the next load */
-    ngx_msec_t                said;         /* the last complaint */
+    ngx_msec_t                last;         /* began, of those that succeeded */
+    const char               *complaint;    /* the last one, */
+    ngx_msec_t                said;         /* and when */
 
     /* the load under way */
     ngx_pool_t               *pool;         /* NULL: none */
     ngx_rbtree_t              have;
     ngx_rbtree_node_t         sentinel;
     uint64_t                  epoch;
-    ngx_msec_t                when;
+    ngx_msec_t                when;         /* it began */
     ngx_mcp_redis_call_t     *scan;
     u_char                    cursor[NGX_MCP_REVOKE_CURSOR];
     size_t                    cursor_len;
@@ -75,7 +80,6 @@ struct ngx_mcp_revoke_redis_s {
     unsigned                  filling:1;    /* the load is over, its pool is
                                                for putting back */
     unsigned                  failed:1;     /* to put back */
-    unsigned                  complained:1;
 };
 
 
@@ -116,7 +120,6 @@ static ngx_int_t ngx_mcp_revoke_parse(u_char *p, size_t len,
     ngx_mcp_revoke_scratch_t *scratch, mcp_revocation_t *r,
     const char **error);
 static void *ngx_mcp_revoke_scratch(void *ctx, size_t size);
-static ngx_uint_t ngx_mcp_revoke_may_say(ngx_mcp_revoke_redis_t *rr);
 static void ngx_mcp_revoke_complain(ngx_mcp_revoke_redis_t *rr,
     const char *what, redisReply *reply, const char *error);
 
@@ -263,6 +266,13 @@ ngx_mcp_revoke_alive(void *data, ngx_msec_t when)
         return;
     }
 
+    if (ngx_current_msec - rr->last > NGX_MCP_REVOKE_OLD) {
+        ngx_mcp_revoke_complain(rr, "they could not be loaded for a long time",
+                                NULL, NULL);
+        rr->loaded = 0;
+        return;
+    }
+
     if (ngx_mcp_revoke_current(rr->mmcf, when) != NGX_OK) {
         rr->loaded = 0;
 
@@ -332,6 +342,8 @@ ngx_mcp_revoke_load(ngx_mcp_revoke_redis_t *rr)
 
     rr->cursor[0] = '0';
     rr->cursor_len = 1;
+
+    ngx_mcp_redis_probe(rr->redis);
 
     if (ngx_mcp_revoke_scan(rr) != NGX_OK) {
         ngx_mcp_revoke_abort(rr, NGX_MCP_REVOKE_RETRY);
@@ -549,6 +561,7 @@ ngx_mcp_revoke_complete(ngx_mcp_revoke_redis_t *rr)
     }
 
     rr->loaded = 1;
+    rr->last = rr->when;
     rr->filling = 1;
     rr->failed = 0;
     rr->position = 0;
@@ -710,6 +723,9 @@ ngx_mcp_revoke_filled(ngx_mcp_revoke_redis_t *rr)
 
     if (rr->again || !rr->loaded) {
         delay = NGX_MCP_REVOKE_AGAIN;
+
+    } else if (rr->failed) {
+        delay = NGX_MCP_REVOKE_BROKEN;
     }
 
     ngx_mcp_revoke_abort(rr, delay);
@@ -779,23 +795,7 @@ ngx_mcp_revoke_scratch(void *ctx, size_t size)
 }
 
 
-static ngx_uint_t
-ngx_mcp_revoke_may_say(ngx_mcp_revoke_redis_t *rr)
-{
-    if (rr->complained
-        && ngx_current_msec - rr->said < NGX_MCP_REVOKE_QUIET)
-    {
-        return 0;
-    }
-
-    rr->complained = 1;
-    rr->said = ngx_current_msec;
-
-    return 1;
-}
-
-
-/* Of an error reply its code, of a field what can be shown. */
+/* Once a minute.  Of an error reply its code, of a field what can be shown. */
 static void
 ngx_mcp_revoke_complain(ngx_mcp_revoke_redis_t *rr, const char *what,
     redisReply *reply, const char *error)
@@ -803,9 +803,14 @@ ngx_mcp_revoke_complain(ngx_mcp_revoke_redis_t *rr, const char *what,
     u_char  text[256];
     size_t  i, n;
 
-    if (!ngx_mcp_revoke_may_say(rr)) {
+    if (rr->complaint == what
+        && ngx_current_msec - rr->said < NGX_MCP_REVOKE_QUIET)
+    {
         return;
     }
+
+    rr->complaint = what;
+    rr->said = ngx_current_msec;
 
     n = 0;
 

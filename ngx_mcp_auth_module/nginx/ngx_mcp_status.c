@@ -373,14 +373,15 @@ ngx_mcp_status_revocations(ngx_mcp_status_t *st)
         "mcp_auth_revocation_changes_total{change=\"lifted\"} %ui\n",
         rv.applied, rv.lifted);
 
-    ngx_mcp_status_head(st, "revoked_requests_total", "counter",
+    ngx_mcp_status_head(st, "revocation_refusals_total", "counter",
                         "Requests of the revoked, refused.");
-    ngx_mcp_status_put(st, "mcp_auth_revoked_requests_total %ui\n",
+    ngx_mcp_status_put(st, "mcp_auth_revocation_refusals_total %ui\n",
                        rv.refused);
 
-    ngx_mcp_status_head(st, "revoked_streams_total", "counter",
+    ngx_mcp_status_head(st, "revocation_streams_cut_total", "counter",
                         "Event streams cut because of revocations.");
-    ngx_mcp_status_put(st, "mcp_auth_revoked_streams_total %ui\n", rv.cut);
+    ngx_mcp_status_put(st, "mcp_auth_revocation_streams_cut_total %ui\n",
+                       rv.cut);
 
     ngx_mcp_status_head(st, "revocation_zone_free_bytes", "gauge",
                         "Whole pages of mcp_revocation_zone that are free.");

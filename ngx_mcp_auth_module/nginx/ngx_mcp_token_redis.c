@@ -54,8 +54,8 @@ struct ngx_mcp_token_redis_s {
     ngx_queue_t                    order;
     ngx_uint_t                     nnoted;
 
-    ngx_msec_t                     said;
-    ngx_uint_t                     complained;
+    const char                    *complaint;   /* the last one's command, */
+    ngx_msec_t                     said;        /* and when */
 };
 
 
@@ -428,13 +428,13 @@ ngx_mcp_token_redis_complain(ngx_mcp_token_redis_t *tr,
 {
     size_t  n;
 
-    if (tr->complained
+    if (tr->complaint == command
         && ngx_current_msec - tr->said < NGX_MCP_TOKEN_QUIET)
     {
         return;
     }
 
-    tr->complained = 1;
+    tr->complaint = command;
     tr->said = ngx_current_msec;
 
     for (n = 0; n < reply->len && n < 32; n++) {

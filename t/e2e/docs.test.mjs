@@ -100,6 +100,7 @@ describe('documentation', () => {
         writeFileSync(join(dir, 'secret'),
                       'this is as secret as it needs to be\n');
         writeFileSync(join(dir, 'mcp_tokens'), 'end\n');
+        writeFileSync(join(dir, 'mcp_revocations'), 'end\n');
         writeFileSync(join(dir, 'keys.json'),
                       JSON.stringify(new Issuer().keySet()));
         writeFileSync(join(dir, 'mime.types'), 'types { text/plain txt; }');

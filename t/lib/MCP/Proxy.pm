@@ -9,6 +9,7 @@ package MCP::Proxy;
 #     $proxy->mode(reply => "-LOADING x\r\n", only => 'GET');
 #     $proxy->mode;                       # behaves again
 #
+# raw => 1: it does not look into what passes (TLS); a piece is as a reply then.
 # mode() replaces what was said before, and is in force when it returns:
 #
 #   delay => s          each reply so much later; all later ones behind it
@@ -55,7 +56,7 @@ sub start {
     $self->{control} = $ours;
     $self->{pid} = $t->run_daemon(sub {
         close $ours;
-        serve($listen, $theirs, $self->{to});
+        serve($listen, $theirs, $self->{to}, $self->{raw});
     });
 
     close $theirs;
@@ -101,7 +102,7 @@ my (%mode, %count, @conns);
 
 
 sub serve {
-    my ($listen, $control, $to) = @_;
+    my ($listen, $control, $to, $raw) = @_;
     my $buf = '';
 
     %count = (connections => 0, commands => {});
@@ -139,7 +140,7 @@ sub serve {
             }
 
             if ($fh == $listen) {
-                accept_one($listen, $to);
+                accept_one($listen, $to, $raw);
                 next;
             }
 
@@ -172,7 +173,7 @@ sub control {
 
 
 sub accept_one {
-    my ($listen, $to) = @_;
+    my ($listen, $to, $raw) = @_;
     my $client = $listen->accept or return;
 
     $count{connections}++;
@@ -194,7 +195,7 @@ sub accept_one {
     # due: what was asked, in order; undef when the answer is the proxy's own
 
     push @conns, { client => $client, server => $server, in => '', from => '',
-                   due => [], out => [] };
+                   due => [], out => [], raw => $raw };
 }
 
 
@@ -217,6 +218,14 @@ sub one {
     my ($name) = $bytes =~ /\A\*\d+\r\n\$\d+\r\n([^\r]*)/;
 
     return ($bytes, uc($name // ''));
+}
+
+
+sub all {
+    my ($text) = @_;
+    my $bytes = substr $$text, 0, length $$text, '';
+
+    return length $bytes ? ($bytes, '') : ();
 }
 
 
@@ -255,7 +264,9 @@ sub from_client {
         return finish($c);
     }
 
-    while (my ($bytes, $name) = one(\$c->{in})) {
+    while (my ($bytes, $name) = $c->{raw} ? all(\$c->{in})
+                                          : one(\$c->{in}))
+    {
         $count{commands}{$name}++;
 
         my $mine = !$mode{only} || $mode{only} eq $name;
@@ -309,7 +320,7 @@ sub from_server {
         return;
     }
 
-    while (my ($bytes) = one(\$c->{from})) {
+    while (my ($bytes) = $c->{raw} ? all(\$c->{from}) : one(\$c->{from})) {
 
         # a message of a subscription answers nothing
 

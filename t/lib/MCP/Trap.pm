@@ -14,10 +14,11 @@ package MCP::Trap;
 #
 # `use MCP::Trap conf => 'what stands in server {}'` for more locations; http =>
 # for what stands in http {}; server => for more lines of the mcp_server;
-# tokens => 1 for tokens of the gateway's own, which are in store; slow => N for
-# N more issuers, slow(1) to slow(N), whose key sets are what their stubs
-# answer.  The locations of the gateway: / (server mcp: may call echo, read stub://a and get
-# the prompt greet, in role *).
+# tokens => 1 for tokens of the gateway's own, which are in store; revoked => 1
+# for a file of revocations, which has none; slow => N for N more issuers,
+# slow(1) to slow(N), whose key sets are what their stubs answer.  The locations
+# of the gateway: / (server mcp: may call echo, read stub://a and get the prompt
+# greet, in role *).
 
 use strict;
 use warnings;
@@ -26,6 +27,7 @@ use Exporter ();
 
 use MCP::Test;
 use MCP::Issuer;
+use MCP::Revocations;
 use MCP::Token;
 use MCP::Upstream;
 
@@ -64,6 +66,11 @@ sub set_up {
         $server .= ' tokens on;';
         $http .= ' mcp_token_file %%TESTDIR%%/tokens;'
                  . ' mcp_token_key %%TESTDIR%%/pepper-a;';
+    }
+
+    if ($o{revoked}) {
+        MCP::Revocations->new($t);
+        $http .= ' mcp_revocation_file %%TESTDIR%%/revoked;';
     }
 
     $okta = MCP::Issuer->new($t, static => 1);
