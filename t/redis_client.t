@@ -245,6 +245,11 @@ $redis->write_tokens($store, $gone);
 $_->close for map { mcp_start('/mcp', $message, token => $gone->{token}) } 1, 2;
 is(scalar(my @none = $t->audit_next(2)), 2, 'both who waited go');
 is(got($many->{token}), '200 many', 'meanwhile others pass');
+
+my $next = $store->pat(issuer => $okta->{issuer}, user => 'next');
+$redis->write_tokens($store, $next);
+is(got($next->{token}), '200 next',
+   'N12: the next question gets its own reply, not theirs');
 is(got($gone->{token}), '200 gone', 'the reply was nobody\'s');
 $proxy->mode;
 
@@ -253,7 +258,7 @@ $proxy->mode;
 
 my %used = @{$redis->command('HGETALL', 'gw1:used')};
 cmp_ok(abs($used{$pat->{id}} - time), '<', 120, 'last used is written');
-is(scalar(keys %used), 4, 'of those that were used');
+is(scalar(keys %used), 5, 'of those that were used');
 my $hset = $redis->calls('hset');
 ok($t->reload(conf("server $to; database 5; prefix gw1:;")), 'reload');
 is(got($many->{token}), '200 many', 'from the cache of the zone');

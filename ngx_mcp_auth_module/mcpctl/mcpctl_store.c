@@ -127,6 +127,10 @@ mcpctl_store_token(mcpctl_store_t *st, const mcp_str_t *line, const char *what)
         return NULL;
     }
 
+    /* what core/ copies has no NUL behind it; an id is shown as it is */
+
+    token->key.id = mcpctl_str(st->ctl, token->key.id.data,
+                               token->key.id.len);
     token->line = mcpctl_str(st->ctl, line->data, line->len);
     token->store = st;
 

@@ -16,6 +16,7 @@
 
 #define MCPCTL_PAT_MAX   (366 * 86400ll)        /* s; longer with --force */
 #define MCPCTL_OVERLAP   "1h"
+#define MCPCTL_GRACE     86400          /* s */
 #define MCPCTL_TRIES     3
 
 
@@ -721,7 +722,11 @@ mcpctl_token_end(mcpctl_t *ctl, mcpctl_token_t *token, int64_t now,
     r.issuer = token->key.issuer;
     r.value = token->key.id;
     r.at = now;
-    r.until = token->key.expires > now ? token->key.expires : now + 3600;
+
+    /* a stream may outlive its token by stream_grace, a day at most */
+
+    r.until = (token->key.expires > now ? token->key.expires : now)
+              + MCPCTL_GRACE;
     r.by = mcpctl_operator(ctl);
 
     if (mcpctl_audit_open(ctl, &audit, no_audit) != MCP_OK) {

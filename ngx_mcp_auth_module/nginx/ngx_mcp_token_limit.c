@@ -208,7 +208,11 @@ ngx_mcp_limit_take(ngx_mcp_limit_try_t *t)
 }
 
 
-/* ms until all is forgotten.  What is too far away to be true is over. */
+/*
+ * ms until all is forgotten.  Another worker's clock is read once a turn of its
+ * event loop and may be ahead of ours: a full bucket looks a little fuller than
+ * full.  What is too far away to be true is over.
+ */
 
 static ngx_msec_t
 ngx_mcp_limit_left(ngx_mcp_limit_slot_t *s)
@@ -217,7 +221,11 @@ ngx_mcp_limit_left(ngx_mcp_limit_slot_t *s)
 
     left = (ngx_msec_int_t) (s->until - ngx_current_msec);
 
-    return (s->tag == 0 || left < 0 || left > NGX_MCP_LIMIT_TIME) ? 0 : left;
+    if (s->tag == 0 || left < 0 || left > 2 * NGX_MCP_LIMIT_TIME) {
+        return 0;
+    }
+
+    return ngx_min(left, NGX_MCP_LIMIT_TIME);
 }
 
 
