@@ -928,24 +928,15 @@ mcp_audit_member(mcp_buf_t *b, const char *key, size_t len,
 }
 
 
-/* A word of ours: plain, and short. */
-
 static void
 mcp_audit_text(mcp_buf_t *b, const char *key, size_t len, const char *s)
 {
     mcp_str_t  text;
 
-    if (s == NULL || *s == '\0') {
-        return;
-    }
-
-    text.data = (unsigned char *) s;
-    text.len = strlen(s);
-
-    mcp_buf_put(b, key, len);
-
-    if (text.len > MCP_AUDIT_NAME || !mcp_audit_quoted(b, &text)) {
-        mcp_audit_json(b, &text, MCP_AUDIT_NAME);
+    if (s) {
+        text.data = (unsigned char *) s;
+        text.len = strlen(s);
+        mcp_audit_member(b, key, len, &text, MCP_AUDIT_NAME);
     }
 }
 

@@ -530,7 +530,11 @@ ngx_mcp_filter_room(ngx_mcp_filter_ctx_t *fc, u_char *old, size_t used,
         return old;
     }
 
-    n = *size ? *size : NGX_MCP_OUT_MIN;
+    /* what begins with much will be more */
+
+    n = *size ? *size
+              : need < NGX_MCP_OUT_MIN / 2 ? NGX_MCP_OUT_MIN
+                                           : 4 * NGX_MCP_OUT_MIN;
 
     while (n < need) {
         n *= 2;
@@ -669,7 +673,7 @@ ngx_mcp_filter_emit(void *data, const unsigned char *p, size_t len)
 
     if ((size_t) (b->end - b->last) < len) {
         used = b->last - b->pos;
-        size = b->start ? 2 * (size_t) (b->end - b->start) : fc->expect;
+        size = ngx_max(2 * (size_t) (b->end - b->start), fc->expect);
 
         while (size < used + len) {
             size *= 2;
