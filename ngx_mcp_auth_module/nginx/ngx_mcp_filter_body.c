@@ -314,9 +314,7 @@ ngx_mcp_body_send(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
     if (len) {
         fc->main->result_bytes += len;
 
-        if (fc->main->has_result_digest) {
-            mcp_digest_update(&fc->main->digest, fc->out->pos, len);
-        }
+        ngx_mcp_log_result(fc->main, fc->out->pos, len);
 
         if (fc->main->server->preview) {
             ngx_mcp_body_preview(fc, fc->out->pos, len);

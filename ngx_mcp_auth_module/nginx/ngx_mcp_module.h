@@ -14,6 +14,7 @@
 #include "mcp_audit.h"
 #include "mcp_core.h"
 #include "mcp_digest.h"
+#include "mcp_gmac.h"
 #include "mcp_jwk.h"
 #include "mcp_jwt.h"
 #include "mcp_list_filter.h"
@@ -178,6 +179,7 @@ typedef struct {
     ngx_int_t                audit_key_set;     /* mcp_audit_key */
     u_char                   audit_key[MCP_DIGEST_KEY];
     mcp_digest_key_t         digest;            /* set in init_process */
+    mcp_gmac_t               result_digest;
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     ngx_mcp_tokens_t        *tokens;            /* NULL: no mcp_token_* */
@@ -292,7 +294,7 @@ typedef struct {
     ngx_str_t                content_type;
     ngx_str_t                content_encoding;
     mcp_message_t           *message;
-    mcp_digest_t             digest;    /* params, then the result */
+    mcp_digest_t             digest;    /* params */
     u_char                   params_digest[MCP_DIGEST_HEX];
 
     /* decided */
@@ -309,7 +311,8 @@ typedef struct {
     uint64_t                 result_bytes;
     ngx_str_t                preview;   /* how the response begins */
     ngx_uint_t               removed;
-    u_char                   result_digest[MCP_DIGEST_HEX];
+    EVP_CIPHER_CTX          *result_hash;       /* NULL: none is wanted */
+    u_char                   result_digest[MCP_GMAC_HEX];
 
     /* us */
     uint64_t                 start;     /* monotonic, at our first step */
@@ -331,7 +334,6 @@ typedef struct {
     unsigned                 is_error:1;
     unsigned                 has_list:1;
     unsigned                 has_params_digest:1;
-    unsigned                 has_result_digest:1;
     unsigned                 looked_up:1;       /* early */
 } ngx_mcp_ctx_t;
 
@@ -374,6 +376,8 @@ ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);
 char *ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_uint_t ngx_mcp_log_blocked(ngx_mcp_ctx_t *ctx);
 ngx_uint_t ngx_mcp_log_wanted(ngx_mcp_ctx_t *ctx);
+void ngx_mcp_log_result(ngx_mcp_ctx_t *ctx, u_char *p, size_t len);
+void ngx_mcp_log_forget(ngx_mcp_ctx_t *ctx);
 void ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a);
 ngx_mcp_audit_log_t *ngx_mcp_log_default(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
