@@ -555,10 +555,12 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_main_conf_t   *mmcf;
     ngx_mcp_filter_ctx_t  *fc;
 
-    fc = ngx_pcalloc(r->pool, sizeof(ngx_mcp_filter_ctx_t));
+    fc = ngx_mcp_block_alloc(ctx, sizeof(ngx_mcp_filter_ctx_t));
     if (fc == NULL) {
         return NULL;
     }
+
+    ngx_memzero(fc, sizeof(ngx_mcp_filter_ctx_t));
 
     fc->request = r;
     fc->expect = NGX_MCP_OUT_MIN;
@@ -578,7 +580,7 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
     conf = ctx->conf;
 
-    fc->list_buf = ngx_pnalloc(r->pool, 2 * conf->max_name + 64);
+    fc->list_buf = ngx_mcp_block_alloc(ctx, 2 * conf->max_name + 64);
     if (fc->list_buf == NULL) {
         return NULL;
     }

@@ -63,6 +63,7 @@ static void ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a,
     ngx_log_t *log);
 static void ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a);
+static void ngx_mcp_log_who(ngx_mcp_ctx_t *ctx, mcp_audit_t *a);
 static void ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a);
 static void ngx_mcp_log_digest(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
@@ -723,6 +724,8 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
         a->params_digest.len = MCP_DIGEST_HEX;
     }
 
+    ngx_mcp_log_who(ctx, a);
+
     a->clear = ctx->server->clear.elts;
     a->nclear = ctx->server->clear.nelts;
 
@@ -733,6 +736,43 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
     a->auth_us = ctx->auth;
 
     a->trace_id = ngx_mcp_ctx_trace_id(ctx);
+}
+
+
+/*
+ * The caller's part of the record is the same each time: it is kept with the
+ * verified token, as the first server that needs it names the roles.
+ */
+static void
+ngx_mcp_log_who(ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
+{
+    size_t                  len;
+    u_char                  who[MCP_AUDIT_WHO_MAX];
+    ngx_mcp_cache_entry_t  *e;
+
+    e = ctx->entry;
+
+    if (e == NULL || e->principal == NULL || e->principal != ctx->principal) {
+        return;
+    }
+
+    if (e->who == NULL) {
+        len = mcp_audit_who(e->principal, a->policy, who);
+
+        e->who = ngx_alloc(len, ctx->request->connection->log);
+        if (e->who == NULL) {
+            return;
+        }
+
+        ngx_memcpy(e->who, who, len);
+        e->who_len = len;
+        e->who_policy = a->policy;
+    }
+
+    if (e->who_policy == a->policy) {
+        a->who.data = e->who;
+        a->who.len = e->who_len;
+    }
 }
 
 

@@ -447,6 +447,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
     ngx_mcp_stream_exit_worker(mmcf);
     ngx_mcp_session_exit_worker(mmcf);
     mcp_gmac_free(&mmcf->result_digest);
+    ngx_mcp_block_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
 }
@@ -568,6 +569,8 @@ ngx_mcp_cleanup_ctx(void *data)
         ngx_mcp_cache_release(ctx->early);
         ctx->early = NULL;
     }
+
+    ngx_mcp_block_free(ctx);
 }
 
 

@@ -41,6 +41,7 @@
 #define NGX_MCP_REDIS_CONF       0x00200000
 
 
+typedef struct ngx_mcp_block_s         ngx_mcp_block_t;
 typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
 typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
 typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
@@ -183,6 +184,8 @@ typedef struct {
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     ngx_mcp_tokens_t        *tokens;            /* NULL: no mcp_token_* */
+    ngx_mcp_block_t         *blocks;            /* this worker's */
+    ngx_uint_t               nblocks;
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
     ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
@@ -293,6 +296,7 @@ typedef struct {
     ngx_str_t                traceparent;
     ngx_str_t                content_type;
     ngx_str_t                content_encoding;
+    ngx_mcp_block_t         *block;     /* NULL: none yet */
     mcp_message_t           *message;
     mcp_digest_t             digest;    /* params */
     u_char                   params_digest[MCP_DIGEST_HEX];
@@ -358,12 +362,17 @@ char *ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
     ngx_mcp_loc_conf_t *conf);
 extern ngx_command_t  ngx_mcp_commands[];
 
+/* ngx_mcp_block.c; data: the context, so that it can be core/'s memory */
+void *ngx_mcp_block_alloc(void *data, size_t size);
+void ngx_mcp_block_free(ngx_mcp_ctx_t *ctx);
+void ngx_mcp_block_exit_worker(ngx_mcp_main_conf_t *mmcf);
+
 /* ngx_mcp_access.c */
 ngx_int_t ngx_mcp_access_handler(ngx_http_request_t *r);
 void ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_str_t *token);
-void ngx_mcp_token_key(ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv,
-    ngx_str_t *token, u_char *key);
+void ngx_mcp_token_key(ngx_http_request_t *r, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_server_t *sv, ngx_str_t *token, u_char *key);
 ngx_uint_t ngx_mcp_caller_known(ngx_mcp_server_t *sv,
     const mcp_principal_t *p, ngx_mcp_issuer_t **issuer);
 
