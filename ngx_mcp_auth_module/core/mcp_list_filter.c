@@ -452,6 +452,17 @@ mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev)
                                 sizeof(mcp_list_private) - 1);
     }
 
+    if (key == key_list) {
+
+        /* what some languages make of an array that lost its first entry */
+
+        f->has_list = 1;
+        f->removed++;
+        f->keep = ev->start;
+        f->dropping = 1;
+        return mcp_list_replace(f, ev->start, "[]", 2);
+    }
+
     return f->bad_url ? mcp_list_fail(f, "URL that is not https") : MCP_OK;
 }
 

@@ -159,10 +159,18 @@ static const doc_t  docs[] = {
     { T("{\"name\\u0000\":1,\"name\":\"a\"}"),
       T("{\"name\\u0000\":1,\"name\":\"a\"}"), HAS_LIST, 1, 0, RES, "1" },
 
-    /* a list key that is no list; the rest of the result is untouched */
-    { R("\"tools\":{\"name\":\"no\"},\"prompts\":null,\"tasks\":\"[]\""),
-      R("\"tools\":{\"name\":\"no\"},\"prompts\":null,\"tasks\":\"[]\""), 0,
-      0, 0, RES, "1" },
+    /* a list key that is no list: an object may have entries in it */
+    { R("\"prompts\":null,\"tasks\":\"[]\""),
+      R("\"prompts\":null,\"tasks\":\"[]\""), 0, 0, 0, RES, "1" },
+    { R("\"tools\":{\"1\":" N ",\"2\":[" A ",{}]},\"x\":" N),
+      R("\"tools\":[],\"x\":" N), LC, 0, 1, RES, "1" },
+    { R("\"x\":1, \"Tools\" : {} ,\"tools\":[" N "," A "]"),
+      R("\"x\":1, \"Tools\" : [] ,\"tools\":[" A "]"), LC, 1, 2, RES, "1" },
+    { R("\"result\":{\"tasks\":{\"a\":{\"taskId\":\"no\"}}}"),
+      R("\"result\":{\"tasks\":[]}"), LC, 0, 1, RES, "1" },
+    { R("\"tools\":{\"1\":" N), NULL, 0, 0, 0, NONE, "" },
+
+    /* the rest of the result is untouched */
     { R("\"nextCursor\":\"\",\"tools\":[" N "],\"ttlMs\":1.50,\"_meta\":"
         "{\"tools\":[" N "]}"),
       R("\"nextCursor\":\"\",\"tools\":[],\"ttlMs\":1.50,\"_meta\":"
