@@ -434,6 +434,13 @@ mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_ERROR;
     }
 
+    if (f->where == in_batch && ev->type == MCP_JSON_ARRAY) {
+
+        /* nobody sends that; who flattens it would see what is in it */
+
+        return mcp_list_fail(f, "batch in a batch");
+    }
+
     where = mcp_list_enter(f, ev, key);
 
     if (where != f->where) {
@@ -487,10 +494,6 @@ mcp_list_enter(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
         /* fall through */
 
     case in_batch:
-        if (array) {
-            break;
-        }
-
         f->outcome = MCP_OUTCOME_NONE;
         f->members = 0;
         f->is_error = 0;

@@ -200,11 +200,14 @@ static const doc_t  docs[] = {
         "\"result\":{\"tools\":[" N "]}}"), LC, 1, 1, RES, "1" },
     { "[" T(N "," A) ", " T(B "," N) "]", "[" T(A) ", " T(B) "]", LC | BATCH,
       2, 2, RES, "1" },
-    { " [1,[" T(N) "]," T(N) ",{}]", " [1,[" T(N) "]," T("") ",{}]",
-      LC | BATCH, 0, 1, NONE, "" },
+    { " [1," T(N) ",{}]", " [1," T("") ",{}]", LC | BATCH, 0, 1, NONE, "" },
+    { "[" T(N) ", 1 ," T(N) "]", "[" T("") ", 1 ," T("") "]", LC | BATCH, 0, 2,
+      RES, "1" },
 
-    { "[" T(N) ",[" T(N) "]," T(N) "]", "[" T("") ",[" T(N) "]," T("") "]",
-      LC | BATCH, 0, 2, RES, "1" },
+    /* a batch in a batch */
+    { "[[]]", NULL, 0, 0, 0, NONE, "" },
+    { " [1,[" T(N) "]," T(N) ",{}]", NULL, 0, 0, 0, NONE, "" },
+    { "[" T(A) ",[[" T(A) "]]]", NULL, 0, 0, 0, NONE, "" },
 
     /* cacheScope */
     { R("\"cacheScope\":\"private\""), R("\"cacheScope\":\"private\""), 0, 0,
