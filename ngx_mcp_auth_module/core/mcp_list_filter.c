@@ -87,6 +87,8 @@ static void mcp_list_id(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static int mcp_list_cache_scope(mcp_list_filter_t *f,
     const mcp_json_event_t *ev);
 static int mcp_list_is(const mcp_json_event_t *ev, const char *text);
+static int mcp_list_long(const mcp_list_filter_t *f,
+    const mcp_json_event_t *ev);
 static void mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev,
     unsigned key);
 static int mcp_list_result_end(mcp_list_filter_t *f);
@@ -797,7 +799,7 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_OK;
 
     case key_url:
-        if (ev->type != MCP_JSON_STRING || ev->truncated
+        if (ev->type != MCP_JSON_STRING || mcp_list_long(f, ev)
             || !mcp_url_https(&ev->text))
         {
             f->asks_url = 1;
@@ -812,7 +814,8 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 
         f->bad_icon |= (ev->type != MCP_JSON_STRING
                         || !mcp_icon_src(&ev->text)
-                        || (ev->truncated && mcp_url_https(&ev->text)));
+                        || (mcp_list_long(f, ev)
+                            && mcp_url_https(&ev->text)));
         return MCP_OK;
 
     case key_icons:
@@ -913,12 +916,24 @@ mcp_list_is(const mcp_json_event_t *ev, const char *text)
 }
 
 
+/*
+ * Of a text in one piece all is there, of one that is split what the buffer
+ * holds, which is more than this: it is long in both, or in neither.
+ */
+
+static int
+mcp_list_long(const mcp_list_filter_t *f, const mcp_json_event_t *ev)
+{
+    return ev->truncated || ev->text.len > 2 * f->conf->max_name;
+}
+
+
 /* The id of a task, and how long it is kept. */
 
 static void
 mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
 {
-    if (ev->truncated) {
+    if (mcp_list_long(f, ev)) {
         f->tasks = (key == key_task_id) ? 2 : f->tasks;
         return;
     }
