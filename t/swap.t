@@ -43,6 +43,10 @@ http {
     mcp_credential crlf { type static; header Authorization;
                           value "Basic \${file:%%TESTDIR%%/crlf}"; }
 
+    mcp_credential own { type static; header Backend-Key; value own-secret; }
+
+    mcp_server own { resource https://mcp.example.com/own; issuer okta;
+                     credential own; role * { allow tool *; } }
     mcp_server none { resource https://mcp.example.com/none; issuer okta;
                       role * { allow tool *; } }
     mcp_server bot { resource https://mcp.example.com/bot; issuer okta;
@@ -62,6 +66,8 @@ http {
         location /bot { mcp_auth bot;
             proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /key { mcp_auth key;
+            proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+        location /own { mcp_auth own;
             proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /crlf { mcp_auth crlf;
             proxy_pass http://127.0.0.1:%%PORT_8081%%; }
@@ -132,6 +138,16 @@ is(header($req, 'X-Api-Key'), 'file-secret-9876543210',
    'in another header, from a file with a line end');
 ok(!exists $req->{headers}{authorization}, 'in place of the token');
 unlike($req->{head}, qr/mine/, "and of the caller's own");
+
+# a header that is on no list but the credential's own
+
+$req = sent('/own', headers => { 'backend-KEY' => [qw/ mine mine2 /],
+                                 Backend_Key => 'mine3' });
+is(header($req, 'Backend-Key'), 'own-secret', 'in a header of its own');
+unlike($req->{head}, qr/mine/, "and none of the caller's");
+
+$req = sent('/none', headers => { 'Backend-Key' => 'mine' });
+is(header($req, 'Backend-Key'), 'mine', 'which elsewhere is any header');
 
 $req = sent('/crlf', token => undef,
             headers => { aUTHORIZATION => "bEARER  $token" });
