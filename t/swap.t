@@ -88,6 +88,15 @@ http {
             proxy_set_header X-Cookie \$cookie_sid;
             proxy_set_header X-User \$http_x_user; }
 
+        # who is asked before us is asked with what the caller sent
+
+        location /asked { mcp_auth bot; auth_request /ask;
+            proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+        location = /ask { internal;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length '';
+            proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+
         # nothing can save these: the value was copied before
 
         location /lost { mcp_auth bot;
@@ -138,6 +147,16 @@ is(header($req, 'X-Api-Key'), 'file-secret-9876543210',
    'in another header, from a file with a line end');
 ok(!exists $req->{headers}{authorization}, 'in place of the token');
 unlike($req->{head}, qr/mine/, "and of the caller's own");
+
+# auth_request: its own question has the token, the call has not
+
+is(call_tool('/asked', 'echo', {}, token => $token)->{status}, 200, '/asked');
+
+my %seen = map { $_->{uri} => $_ } $up->requests_next(2);
+
+is(header($seen{'/ask'}, 'Authorization'), "Bearer $token", 'asked with it');
+is(header($seen{'/asked'}, 'Authorization'), 'Bearer env-secret-0123456789',
+   'called without it');
 
 # a header that is on no list but the credential's own
 
