@@ -352,6 +352,22 @@ for (['a list of half a field', "*2\r\n" . bulk('0') . "*1\r\n" . bulk('f')],
     is($there->run('revocations')->{code}, 3, "HSCAN answers $what");
 }
 
+# a stamp that a gateway would not take for one is none here
+
+for my $stamp (' 5', '+5', '-5', "\t5", '0', '', '5x', '0x5', '5.0', '1e3',
+               '9007199254740992', '99999999999999999999999', "5\0")
+{
+    my $value = "$stamp issuer $iss - 2026-01-01T00:00:00Z";
+
+    fake(sub { $_[0] eq 'HSCAN' ? "*2\r\n" . bulk('0') . "*2\r\n"
+                                  . bulk("issuer $iss -") . bulk($value)
+               : well($_[0], 0) });
+    $r = $there->run('revocations');
+    is($r->{code}, 3, "the stamp '$stamp'");
+    like($r->{err}, qr/has no stamp/, 'is none');
+    unlike($r->{out}, qr/^issuer/m, 'and nothing is shown as revoked');
+}
+
 # fewer records than were asked for: no token goes unseen
 
 my $two = "*2\r\n" . bulk('0') . "*4\r\n" . bulk('pat-a') . bulk('h' x 64)

@@ -691,7 +691,11 @@ mcpctl_redis_line(mcpctl_store_t *st, const mcp_str_t *field,
 
     stamp = strtoull((char *) value->data, &end, 10);
 
-    if (stamp == 0 || stamp > MCP_REVOCATION_STAMP || *end != ' ') {
+    /* strtoull() takes blanks and a sign, a gateway does not */
+
+    if (value->len == 0 || *value->data < '0' || *value->data > '9'
+        || stamp == 0 || stamp > MCP_REVOCATION_STAMP || *end != ' ')
+    {
         (void) mcpctl_error(st->ctl, 0, "%s has no stamp", what);
         return NULL;
     }
