@@ -87,6 +87,8 @@ static void mcp_list_id(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static int mcp_list_cache_scope(mcp_list_filter_t *f,
     const mcp_json_event_t *ev);
 static int mcp_list_is(const mcp_json_event_t *ev, const char *text);
+static int mcp_list_long(const mcp_list_filter_t *f,
+    const mcp_json_event_t *ev);
 static void mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev,
     unsigned key);
 static int mcp_list_result_end(mcp_list_filter_t *f);
@@ -435,6 +437,13 @@ mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_ERROR;
     }
 
+    if (f->where == in_batch && ev->type == MCP_JSON_ARRAY) {
+
+        /* nobody sends that; who flattens it would see what is in it */
+
+        return mcp_list_fail(f, "batch in a batch");
+    }
+
     where = mcp_list_enter(f, ev, key);
 
     if (where != f->where) {
@@ -451,6 +460,17 @@ mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         f->dropping = 1;
         return mcp_list_replace(f, ev->start, mcp_list_private,
                                 sizeof(mcp_list_private) - 1);
+    }
+
+    if (key == key_list) {
+
+        /* what some languages make of an array that lost its first entry */
+
+        f->has_list = 1;
+        f->removed++;
+        f->keep = ev->start;
+        f->dropping = 1;
+        return mcp_list_replace(f, ev->start, "[]", 2);
     }
 
     return f->bad_url ? mcp_list_fail(f, "URL that is not https") : MCP_OK;
@@ -477,10 +497,6 @@ mcp_list_enter(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
         /* fall through */
 
     case in_batch:
-        if (array) {
-            break;
-        }
-
         f->outcome = MCP_OUTCOME_NONE;
         f->members = 0;
         f->is_error = 0;
@@ -784,7 +800,7 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_OK;
 
     case key_url:
-        if (ev->type != MCP_JSON_STRING || ev->truncated
+        if (ev->type != MCP_JSON_STRING || mcp_list_long(f, ev)
             || !mcp_url_https(&ev->text))
         {
             f->asks_url = 1;
@@ -799,7 +815,8 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 
         f->bad_icon |= (ev->type != MCP_JSON_STRING
                         || !mcp_icon_src(&ev->text)
-                        || (ev->truncated && mcp_url_https(&ev->text)));
+                        || (mcp_list_long(f, ev)
+                            && mcp_url_https(&ev->text)));
         return MCP_OK;
 
     case key_icons:
@@ -900,12 +917,24 @@ mcp_list_is(const mcp_json_event_t *ev, const char *text)
 }
 
 
+/*
+ * Of a text in one piece all is there, of one that is split what the buffer
+ * holds, which is more than this: it is long in both, or in neither.
+ */
+
+static int
+mcp_list_long(const mcp_list_filter_t *f, const mcp_json_event_t *ev)
+{
+    return ev->truncated || ev->text.len > 2 * f->conf->max_name;
+}
+
+
 /* The id of a task, and how long it is kept. */
 
 static void
 mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
 {
-    if (ev->truncated) {
+    if (mcp_list_long(f, ev)) {
         f->tasks = (key == key_task_id) ? 2 : f->tasks;
         return;
     }
