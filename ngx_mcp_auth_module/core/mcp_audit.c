@@ -916,6 +916,12 @@ mcp_audit_safe(mcp_buf_t *b, const mcp_str_t *s, size_t max)
     mcp_str_t      safe;
     unsigned char  text[MCP_AUDIT_TARGET + 64];
 
+    if (s->len <= max && mcp_redact_word(s->data, s->len)
+        && mcp_audit_quoted(b, s))
+    {
+        return;
+    }
+
     safe.data = text;
     safe.len = mcp_redact(s->data, s->len, 0, text, max + 64);
 

@@ -118,7 +118,6 @@ typedef struct {
 } mcp_written_t;
 
 
-static unsigned mcp_redact_harmless(const unsigned char *text, size_t len);
 static size_t mcp_redact_at(const unsigned char *p, const unsigned char *last,
     const mcp_written_t *w, unsigned more, const char **kind, size_t *keep);
 static size_t mcp_redact_scheme(const unsigned char *p,
@@ -161,9 +160,7 @@ mcp_redact(const unsigned char *text, size_t len, unsigned more,
 
     mcp_buf_init(&b, out, size);
 
-    if (len < MCP_REDACT_SHORT && len <= size && !more
-        && mcp_redact_harmless(text, len))
-    {
+    if (len <= size && !more && mcp_redact_word(text, len)) {
         mcp_buf_put(&b, text, len);
         return len;
     }
@@ -231,14 +228,15 @@ mcp_redact(const unsigned char *text, size_t len, unsigned more,
 }
 
 
-/*
- * Nothing but characters of which every secret is MCP_REDACT_SHORT long: most
- * names of tools and arguments.
- */
-static unsigned
-mcp_redact_harmless(const unsigned char *text, size_t len)
+/* Of these characters every secret is MCP_REDACT_SHORT long at least. */
+unsigned
+mcp_redact_word(const unsigned char *text, size_t len)
 {
     size_t  i;
+
+    if (len >= MCP_REDACT_SHORT) {
+        return 0;
+    }
 
     for (i = 0; i < len; i++) {
         if (!(mcp_redact_class[text[i]] & C_ALNUM)

@@ -24,5 +24,9 @@
 size_t mcp_redact(const unsigned char *text, size_t len, unsigned more,
     unsigned char *out, size_t size);
 
+/* A short word, as most names of tools and arguments are: there is no secret in
+ * it, nor anything that JSON escapes. */
+unsigned mcp_redact_word(const unsigned char *text, size_t len);
+
 
 #endif /* MCP_REDACT_H */

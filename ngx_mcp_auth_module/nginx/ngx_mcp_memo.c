@@ -92,7 +92,7 @@ static ngx_uint_t
 ngx_mcp_memo_is(ngx_mcp_memo_t *memo, ngx_str_t *token)
 {
     size_t    i;
-    uint64_t  a, b, differ;
+    uint64_t  a[4], b[4], differ;
 
     if (token->len == 0 || memo->len != token->len) {
         return 0;
@@ -101,9 +101,10 @@ ngx_mcp_memo_is(ngx_mcp_memo_t *memo, ngx_str_t *token)
     differ = 0;
 
     for (i = 0; i + sizeof(a) <= token->len; i += sizeof(a)) {
-        ngx_memcpy(&a, memo->token + i, sizeof(a));
-        ngx_memcpy(&b, token->data + i, sizeof(b));
-        differ |= a ^ b;
+        ngx_memcpy(a, memo->token + i, sizeof(a));
+        ngx_memcpy(b, token->data + i, sizeof(b));
+        differ |= (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])
+                  | (a[3] ^ b[3]);
     }
 
     for ( /* void */ ; i < token->len; i++) {
