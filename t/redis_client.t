@@ -177,7 +177,10 @@ $redis->command('SELECT', 5);
 $redis->{prefix} = 'gw1:';
 $redis->write_tokens($store);
 
-$t->write_conf(conf("server $server; database 5; prefix gw1:;"));
+my $patience = $ENV{MCP_TEST_VALGRIND}
+               ? 'timeout 20s; connect_timeout 20s;' : '';
+
+$t->write_conf(conf("server $server; database 5; prefix gw1:; $patience"));
 $t->start;
 
 is(got($pat->{token}), '200 alice', 'database and prefix');
