@@ -41,6 +41,7 @@ typedef struct {
     time_t               expires;       /* s */
     uint64_t             seen;          /* the generation of revocations at
                                            which it passed; its holders' */
+    unsigned             worker:1;      /* in no other worker's cache */
 
     /* private */
     ngx_uint_t           refs;
