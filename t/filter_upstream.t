@@ -206,6 +206,22 @@ for ('101 Switching', '103 Early Hints') {
 }
 
 
+# nor does the connection become a tunnel behind our answer
+
+$up->answer({ raw => "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n"
+                     . "Connection: upgrade\r\n\r\nsecret" });
+
+my $tunnel = MCP::Test::mcp_start('/up', rpc('tools/list', {}),
+    token => $token, headers => { Upgrade => 'x', Connection => 'upgrade' });
+
+is($tunnel->read_response->{status}, 502, 'a tunnel: 502');
+$tunnel->send("more\r\n");
+1 while $tunnel->fill(time + 1);
+unlike($tunnel->{buf}, qr/secret/, 'and nothing of the upstream behind it');
+$tunnel->close;
+$t->audit_next(1);
+
+
 # no response, or none that is whole
 
 is_error(list_tools('/none', token => $token, id => 42), 502,

@@ -22,7 +22,8 @@ use MCP::Trap http => <<'HTTP', conf => <<'CONF';
     mcp_server partly {
         resource https://mcp.example.com/partly;
         issuer okta;
-        role support  { allow tool echo; deny tool drop_*; }
+        role support  { allow tool echo; deny tool drop_*;
+                        deny resource stub://z; }
         role engineer { enforce shadow; allow tool build make where /n = 1;
                         deny tool erase; allow resource stub://a; }
         role admin    { enforce on; allow tool erase; }
@@ -192,6 +193,16 @@ my $listen = sub {
 
 upstream->answer({ result => {} });
 would_deny($listen->('stub://a', 'stub://b'), 'no_rule', [], 'a subscription');
+
+for (['stub://b', 'stub://z'], ['stub://z', 'stub://b'],
+     ['stub://a', 'stub://b', 'stub://z', 'stub://a'])
+{
+    my $a = refused(mcp_post('/partly', rpc('subscriptions/listen', {
+        notifications => { resourceSubscriptions => $_ } }),
+        token => $has{'support+engineer'}), 200, undef, 'deny_rule', "@$_");
+
+    is($a->{target}, 'stub://z', 'by the one that is meant in earnest');
+}
 
 
 # nginx -t

@@ -14,6 +14,7 @@ use IO::Socket::INET;
 use Time::HiRes qw/ time sleep /;
 
 use MCP::Test;
+use MCP::H2;
 use MCP::Issuer;
 use MCP::Upstream;
 
@@ -96,12 +97,6 @@ my ($worker) = $t->workers;
 # A client of HTTP/2 that asks, and reads frames until the streams have ended.
 # (No window is ever enlarged: who sends more than 65535 bytes has to wait.)
 
-sub frame {
-    my ($type, $flags, $stream, $data) = @_;
-    return substr(pack('N', length $data), 1) . pack('CCN', $type, $flags,
-                                                     $stream) . $data;
-}
-
 # streams: [URI, seconds that its token has]
 
 sub connect_to {
@@ -110,7 +105,8 @@ sub connect_to {
     sleep 1 - (time - int time) + 0.02;
 
     my $c = MCP::Conn->new(port => port(8080));
-    my $bytes = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" . frame(4, 0, 0, '');
+    my $bytes = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                . MCP::H2::frame(4, 0, 0, '');
     my $n = -1;
 
     for (@streams) {
@@ -119,36 +115,11 @@ sub connect_to {
                  ':authority' => 'localhost', accept => 'text/event-stream',
                  authorization => 'Bearer ' . $okta->token(-expires => $left));
 
-        # literals without indexing; a length over 126 in several bytes
-
-        my $block = '';
-
-        while (my ($name, $value) = splice @h, 0, 2) {
-            $block .= "\0" . length_of($name) . $name . length_of($value)
-                      . $value;
-        }
-
-        $bytes .= frame(1, 5, $n += 2, $block);
+        $bytes .= MCP::H2::frame(1, 5, $n += 2, MCP::H2::block(@h));
     }
 
     $c->send($bytes);
     return $c;
-}
-
-sub length_of {
-    my $n = length $_[0];
-
-    return chr $n if $n < 127;
-    $n -= 127;
-
-    my $out = chr 127;
-
-    while ($n >= 128) {
-        $out .= chr(128 + $n % 128);
-        $n = int($n / 128);
-    }
-
-    return $out . chr $n;
 }
 
 # what became of $n streams: { stream => { end, bytes, time } }

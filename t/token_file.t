@@ -250,6 +250,90 @@ is($t->audit_next(1)->{reason}, 'token_revoked', 'on record');
 ok(everywhere('401 token_revoked', $left), 'everywhere');
 
 
+# ---- requests under way when their token ends: one whose body is still on its
+# way is not made, and one that was made does not become a stream
+
+my $bytes = MCP::Test::mcp_request('/mcp', rpc('tools/call', { name => 'echo',
+    arguments => {} }), token => 'TOKEN');
+
+sub under_way {
+    my ($token) = @_;
+    my $c = http_start(substr $bytes =~ s/TOKEN/$token/r, 0, -20);
+
+    # the head and some of the body were read by the worker
+
+    sleep 0.3;
+    return $c;
+}
+
+sub late_stream {
+    my ($token) = @_;
+
+    $up->answer({ wait => 4, sse => [ map { ({ data => $note }, 0.2) } 1 .. 600 ] });
+
+    return http_start("GET /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: "
+                      . "text/event-stream\r\nAuthorization: Bearer $token"
+                      . "\r\n\r\n");
+}
+
+my %way = map { $_ => pat() } qw/ revoked gone expired other roles cached /;
+
+$store->write;
+ok(everywhere('ok', $way{$_}), "before: $_") for 'cached', 'other';
+$up->requests_next(0);
+
+my %body = map { $_ => under_way($way{$_}{token}) } sort keys %way;
+my %late = map { $_ => late_stream($way{$_}{token}) } sort keys %way;
+
+$body{jwt} = under_way($okta->token(groups => ['dev']));
+$late{jwt} = late_stream($okta->token(groups => ['dev']));
+$up->requests_next(7);
+$t->audit_next(0);
+
+$way{revoked}{revoked} = $way{cached}{revoked} = time;
+$store->drop($way{gone});
+$way{expired}{expires} = int(time) - 1;
+$way{roles}{roles} = ['none'];
+$store->write;
+
+my $marker = pat();
+
+$store->write;
+ok(everywhere('ok', $marker), 'all workers have it');
+$t->audit_next(0);
+$up->requests_next(0);
+
+for (sort keys %body) {
+    my $good = /other|roles|jwt/;
+
+    $body{$_}->send(substr $bytes, -20);
+    is($body{$_}->read_response->{status}, $good ? 200 : 401,
+       "a body that comes afterwards: $_");
+
+    my $a = $t->audit_next(1);
+    is($a->{reason}, $good ? 'allow' : 'token_revoked', "on record: $_");
+    is($a->{token_id}, $way{$_}{id}, "with its name: $_") if $way{$_};
+}
+
+is(scalar(my @made = $up->requests_next(3)), 3,
+   'and upstream are those that are good');
+
+for (sort keys %late) {
+    my $good = /other|roles|jwt/;
+    my $r = $late{$_}->read_head;
+
+    is($r->{status}, $good ? 200 : 401, "an answer that begins afterwards: $_");
+    ok($late{$_}->sse_next, "and goes on: $_") if $good;
+}
+
+$_->close for values %late;
+
+my %why = map { $_->{token_id} => $_->{reason} } $t->audit_next(7);
+
+is($why{$way{$_}{id}}, /other|roles/ ? 'client_gone' : 'token_revoked',
+   "on record: $_") for sort keys %way;
+
+
 # ---- in place, and by a link that is turned
 
 open my $fh, '+<', $file or die "$file: $!";

@@ -388,6 +388,25 @@ is(got(kept(), @from), '429 token_failures', 'for anybody from there');
 is(gets(), $n, 'and Redis hears nothing of it');
 is(got(kept()), 'ok', 'elsewhere they go on');
 
+# who was asked for before it was enough is not turned away with the answer
+
+my $asked = kept();
+my $echo = rpc('tools/call', { name => 'echo', arguments => {} });
+
+@from = (headers => { 'X-Real-IP' => '192.0.2.8' });
+$proxy->mode(delay => 0.5, only => 'GET');
+@c = map { mcp_start('/mcp', $echo, token => MCP::Token::unknown(), @from) }
+     1 .. 5;
+MCP::Test::wait_until(10, sub { gets() - $n >= 10 });
+$c = mcp_start('/mcp', $echo, token => $asked->{token}, @from);
+
+is(join(' ', map { $_->read_response->{status} } @c), '401 401 401 401 401',
+   'five guesses at once');
+is($c->read_response->{status}, 200, 'and a token that was asked for');
+$t->audit_next(6);
+is(got(MCP::Token::unknown(), @from), '429 token_failures', 'enough');
+healthy();
+
 
 # ---- without a file
 

@@ -116,6 +116,17 @@ trap M8 => 'a call without an id', sub {
     is($r->{body}, '', 'without an answer');
     nothing();
     is(record()->{reason}, 'message_form', 'not a form of tools/call');
+    for my $method (qw( server/discover tools/list ping initialize
+                        resources/read tasks/get prompts/get ))
+    {
+        $r = post(qq({"jsonrpc":"2.0","method":"$method","params":{"name":"x",)
+                  . '"uri":"stub://a","taskId":"t"}}');
+
+        is("$r->{status} $r->{body}", '202 ', "$method as a notification");
+        nothing();
+        isnt(record()->{decision}, 'allow', "nor of $method");
+    }
+
     refused(post(call('echo', id => 'null')), 400, -32600, undef, 'id null');
     passes(post('{"jsonrpc":"2.0","method":"notifications/initialized"}'),
            'a known notification', status => 202);

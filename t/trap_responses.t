@@ -127,6 +127,21 @@ trap M23 => 'compressed responses', sub {
     kept_back(ask({ body => $rm, headers => { 'Content-Encoding' => $_ } }),
               'upstream_encoding', "sent all the same: $_")
         for 'gzip', 'br', 'identity, gzip';
+
+    # wherever it stands, and whichever of several it is
+
+    for (['X-A', 'content-encoding'], ['Content-Encoding', 'X-A'],
+         ['Content-Encoding', 'CONTENT-Encoding'],
+         ['X-A', 'X-B', 'Content-Encoding', 'X-C', 'Content-Encoding'])
+    {
+        my @headers = map { [ $_, 'identity' ] } @$_;
+        my ($last) = grep { $headers[$_][0] =~ /encoding/i } reverse 0 .. $#headers;
+
+        $headers[$last][1] = 'gzip';
+        kept_back(ask({ body => $rm, headers => [ @headers,
+                        [ 'Content-Type', 'application/json' ] ] }),
+                  'upstream_encoding', "as number $last of @$_");
+    }
 };
 
 trap M24 => 'what was said about the bytes before they were cut', sub {

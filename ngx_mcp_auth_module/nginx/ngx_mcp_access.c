@@ -284,6 +284,8 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
             return ngx_mcp_reply_unauthorized(r, ctx, 1, ctx->entry->reason);
         }
 
+        ngx_mcp_token_cached(mmcf, ctx);
+
         ctx->state = NGX_MCP_CALLER;
 
         return NGX_OK;
@@ -849,13 +851,24 @@ ngx_mcp_body_handler(ngx_http_request_t *r)
 }
 
 
-/* A client may take a minute to send its body, and be revoked meanwhile. */
+/* A client may take a minute to send its body, and be revoked meanwhile, or its
+ * token be. */
 static ngx_int_t
 ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
-    ngx_int_t  rc;
+    ngx_int_t             rc;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
     rc = ngx_mcp_access_revoked(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
-    return rc == NGX_OK ? ngx_mcp_decide(r, ctx) : rc;
+    if (ngx_mcp_token_over(mmcf, ctx)) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "token_revoked");
+    }
+
+    return ngx_mcp_decide(r, ctx);
 }

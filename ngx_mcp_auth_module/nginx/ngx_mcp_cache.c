@@ -222,6 +222,8 @@ ngx_mcp_cache_put(ngx_mcp_cache_t *cache, u_char *key,
         return NULL;
     }
 
+    e->worker = (generation == NGX_MCP_CACHE_WORKER);
+
     ngx_mcp_cache_replace(cache, e, key, expires);
     e->refs++;
 

@@ -45,6 +45,7 @@ typedef struct {
     size_t               who_len;       /* as who_policy names the roles; kept
                                            by its holders in memory of */
     const void          *who_policy;    /* ngx_alloc(), freed with it */
+    unsigned             worker:1;      /* in no other worker's cache */
 
     /* private */
     ngx_uint_t           refs;

@@ -36,7 +36,7 @@ static ngx_int_t ngx_mcp_header_other(ngx_http_request_t *r,
 static ngx_int_t ngx_mcp_header_upstream(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_header_revoked(ngx_http_request_t *r,
-    ngx_mcp_ctx_t *ctx, ngx_mcp_filter_ctx_t *fc, ngx_int_t rc);
+    ngx_mcp_ctx_t *ctx, ngx_mcp_filter_ctx_t *fc, const char *reason);
 static void ngx_mcp_header_strip(ngx_http_request_t *r, ngx_uint_t all);
 static ngx_uint_t ngx_mcp_is_encoded(ngx_http_request_t *r);
 static ngx_mcp_filter_ctx_t *ngx_mcp_filter_create(ngx_http_request_t *r,
@@ -227,6 +227,7 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ngx_int_t              rc;
     ngx_str_t              value;
     ngx_uint_t             status;
+    const char            *reason;
     ngx_mcp_filter_ctx_t  *fc;
 
     if (ctx->principal == NULL || ctx->state != NGX_MCP_DONE) {
@@ -324,10 +325,11 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     if (fc->upstream) {
         fc->upstream->buffering = 0;
 
-        rc = ngx_mcp_stream_open(r, ctx);
+        rc = ngx_mcp_stream_open(r, ctx, &reason);
 
         if (rc != NGX_OK) {
-            return ngx_mcp_header_revoked(r, ctx, fc, rc);
+            return rc == NGX_ERROR
+                   ? NGX_ERROR : ngx_mcp_header_revoked(r, ctx, fc, reason);
         }
     }
 
@@ -400,12 +402,11 @@ ngx_mcp_header_session(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 /* Who was revoked since the request was forwarded has no stream. */
 static ngx_int_t
 ngx_mcp_header_revoked(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
-    ngx_mcp_filter_ctx_t *fc, ngx_int_t rc)
+    ngx_mcp_filter_ctx_t *fc, const char *reason)
 {
-    if (rc == NGX_ERROR
-        || ngx_mcp_replace_prepare(r, fc, NGX_HTTP_UNAUTHORIZED, 401,
-                                   "Unauthorized", "revoked")
-           != NGX_OK
+    if (ngx_mcp_replace_prepare(r, fc, NGX_HTTP_UNAUTHORIZED, 401,
+                                "Unauthorized", reason)
+        != NGX_OK
         || ngx_mcp_add_header(r, "WWW-Authenticate",
                               &ctx->server->challenge_invalid)
            == NULL)

@@ -280,6 +280,8 @@ typedef struct {
     ngx_uint_t               key_tries;
     ngx_mcp_keys_waiter_t    waiter;
     ngx_mcp_token_look_t    *token_look;    /* in Redis; NULL: not asked */
+    uint64_t                 token_version; /* of mcp_token_file, where the
+                                               token is; 0: it is not */
     ngx_mcp_cache_entry_t   *entry;
     mcp_principal_t         *principal;
     time_t                   expires;   /* its token, with the leeway */

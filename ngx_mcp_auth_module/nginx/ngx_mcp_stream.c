@@ -16,6 +16,7 @@
 
 #include "ngx_mcp_stream.h"
 #include "ngx_mcp_revoke.h"
+#include "ngx_mcp_token.h"
 
 
 #define NGX_MCP_STREAM_LINGER  5000             /* ms, for the gentle end */
@@ -31,7 +32,7 @@ typedef struct {
     ngx_mcp_worker_slot_t   *slot;
     const char              *cut;               /* why, when it was ended
                                                    gently */
-    unsigned                 revoked:1;         /* when it was opened */
+    const char              *refused;           /* why, when it was opened */
 } ngx_mcp_stream_t;
 
 
@@ -129,7 +130,8 @@ ngx_mcp_stream_count(ngx_mcp_zone_t *zone)
 
 
 ngx_int_t
-ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    const char **reason)
 {
     ngx_int_t             rc;
     ngx_mcp_stream_t     *st;
@@ -172,8 +174,14 @@ ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     if (rc == NGX_DECLINED) {
         ngx_mcp_revoke_cut(mmcf);
+        st->refused = "revoked";
 
-        st->revoked = 1;
+    } else if (ngx_mcp_token_over(mmcf, ctx)) {
+        st->refused = "token_revoked";
+    }
+
+    if (st->refused) {
+        *reason = st->refused;
         ngx_add_timer(&st->timer, 1);
 
         return NGX_DECLINED;
@@ -230,8 +238,8 @@ ngx_mcp_stream_expired(ngx_event_t *ev)
         return;
     }
 
-    if (st->revoked) {
-        ngx_mcp_stream_cut(st, "revoked", NGX_MCP_STREAM_REVOKED);
+    if (st->refused) {
+        ngx_mcp_stream_cut(st, st->refused, NGX_MCP_STREAM_REVOKED);
         return;
     }
 
@@ -330,7 +338,7 @@ ngx_mcp_stream_walk(ngx_mcp_main_conf_t *mmcf,
 
         st = ngx_queue_data(q, ngx_mcp_stream_t, queue);
 
-        if (st->cut == NULL && !st->revoked) {
+        if (st->cut == NULL && st->refused == NULL) {
             one(mmcf, st, data);
         }
     }

@@ -14,9 +14,11 @@ ngx_int_t ngx_mcp_stream_init_worker(ngx_mcp_main_conf_t *mmcf);
 void ngx_mcp_stream_exit_worker(ngx_mcp_main_conf_t *mmcf);
 
 /* Header filter: an upstream's event stream for an authorised caller begins.
- * NGX_OK; NGX_DECLINED: the caller was revoked meanwhile, nothing of it must
- * be sent: it is cut in a moment; NGX_ERROR: no memory. */
-ngx_int_t ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+ * NGX_OK; NGX_DECLINED: the caller, or the token, was revoked meanwhile
+ * (*reason says which), nothing of it must be sent: it is cut in a moment;
+ * NGX_ERROR: no memory. */
+ngx_int_t ngx_mcp_stream_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    const char **reason);
 
 /* The table of revocations changed, or (unknown, ms) nobody has known for so
  * long what is in it: streams of the revoked are cut, and those that go on

@@ -510,6 +510,46 @@ ngx_mcp_token_cancel(ngx_mcp_ctx_t *ctx)
 }
 
 
+void
+ngx_mcp_token_cached(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx)
+{
+    if (ctx->entry->worker && ngx_mcp_token_has_file(mmcf)) {
+        ctx->token_version = ngx_mcp_token_file_version(mmcf->tokens->file);
+    }
+}
+
+
+/* A body may be long under way, and an answer too, before it is a stream. */
+
+ngx_uint_t
+ngx_mcp_token_over(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx)
+{
+    uint64_t               version;
+    ngx_mcp_token_file_t  *file;
+
+    if (ctx->token_version == 0 || ctx->principal->auth == MCP_AUTH_JWT) {
+        return 0;
+    }
+
+    file = mmcf->tokens->file;
+    version = ngx_mcp_token_file_version(file);
+
+    if (version == ctx->token_version) {
+        return 0;
+    }
+
+    if (!ngx_mcp_token_file_good(file, &ctx->principal->token_id)) {
+        (void) ngx_atomic_fetch_add(&mmcf->tokens->counters->tokens_refused,
+                                    1);
+        return 1;
+    }
+
+    ctx->token_version = version;
+
+    return 0;
+}
+
+
 /*
  * There is such a token: whose it is, is known from here on, also when it is
  * not worth anything any more.
@@ -544,6 +584,10 @@ ngx_mcp_token_found(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     if (key->expires <= now) {
         *reason = "expired";
         return ngx_mcp_token_refused(mmcf, ctx, *reason);
+    }
+
+    if (ctx->token_look == NULL) {
+        ctx->token_version = ngx_mcp_token_file_version(mmcf->tokens->file);
     }
 
     ctx->entry = ngx_mcp_cache_put(mmcf->cache, ctx->key, principal,

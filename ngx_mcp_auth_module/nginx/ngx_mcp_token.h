@@ -45,5 +45,13 @@ ngx_int_t ngx_mcp_token_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 /* The waiting request goes.  Harmless when idle. */
 void ngx_mcp_token_cancel(ngx_mcp_ctx_t *ctx);
 
+/* ctx->entry was in the cache. */
+void ngx_mcp_token_cached(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx);
+
+/* 1: it was a token of the file when the request came, and is not good any
+ * more.  Those of Redis have a watermark.  Costs nothing while the file stays
+ * as it is. */
+ngx_uint_t ngx_mcp_token_over(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx);
+
 
 #endif /* NGX_MCP_TOKEN_H */

@@ -7,7 +7,8 @@
  *
  * Records of the file are remembered in the worker's own cache only, and that
  * is emptied when the file changes: what a changed file says counts at once,
- * and streams of a token that is revoked there, or gone, are cut.
+ * and streams of a token that is revoked there, or gone, are cut.  Requests
+ * under way ask once more when the version has moved.
  *
  * Called by ngx_mcp_token.c.  The records belong to this worker, and go with
  * the configuration's pool.
@@ -26,7 +27,9 @@
 struct ngx_mcp_token_file_s {
     ngx_str_t                path;
     mcp_access_keys_t       *keys;      /* in force */
+    const mcp_access_key_t **ids;       /* the same, by id */
     ngx_uint_t               n;
+    uint64_t                 version;
     mcp_access_keys_t       *old;       /* until streams were looked at */
     ngx_mcp_watch_t          seen;
 
@@ -45,6 +48,8 @@ static ngx_int_t ngx_mcp_token_file_read(ngx_mcp_token_file_t *tf,
     ngx_log_t *log);
 static ngx_int_t ngx_mcp_token_file_parse(ngx_mcp_token_file_t *tf,
     ngx_str_t *text);
+static const mcp_access_key_t **ngx_mcp_token_file_ids(
+    const mcp_access_keys_t *keys, ngx_uint_t n);
 static ngx_uint_t ngx_mcp_token_file_pepper(const mcp_pepper_ring_t *ring,
     const mcp_access_key_t *key);
 static void ngx_mcp_token_file_look(ngx_event_t *ev);
@@ -112,6 +117,11 @@ ngx_mcp_token_file_free(void *data)
         mcp_access_keys_free(tf->old);
         tf->old = NULL;
     }
+
+    if (tf->ids) {
+        ngx_free(tf->ids);
+        tf->ids = NULL;
+    }
 }
 
 
@@ -156,11 +166,30 @@ ngx_mcp_token_file_read(ngx_mcp_token_file_t *tf, ngx_log_t *log)
 static ngx_int_t
 ngx_mcp_token_file_parse(ngx_mcp_token_file_t *tf, ngx_str_t *text)
 {
-    unsigned            line;
-    const char         *error;
-    mcp_access_keys_t  *keys;
+    unsigned                  line;
+    ngx_uint_t                n;
+    const char               *error;
+    mcp_access_keys_t        *keys;
+    const mcp_access_key_t  **ids;
 
     keys = mcp_access_keys_parse((mcp_str_t *) text, &error, &line);
+    ids = NULL;
+    n = 0;
+
+    if (keys) {
+        while (mcp_access_keys_get(keys, n)) {
+            n++;
+        }
+
+        ids = ngx_mcp_token_file_ids(keys, n);
+
+        if (ids == NULL) {
+            mcp_access_keys_free(keys);
+            keys = NULL;
+            error = "out of memory";
+            line = 0;
+        }
+    }
 
     if (keys == NULL) {
         tf->error = error;
@@ -177,13 +206,39 @@ ngx_mcp_token_file_parse(ngx_mcp_token_file_t *tf, ngx_str_t *text)
         return NGX_ERROR;
     }
 
+    if (tf->ids) {
+        ngx_free(tf->ids);
+    }
+
     tf->old = tf->keys;
     tf->keys = keys;
+    tf->ids = ids;
+    tf->n = n;
+    tf->version++;
     tf->error = NULL;
 
-    for (tf->n = 0; mcp_access_keys_get(keys, tf->n); tf->n++) { /* void */ }
-
     return NGX_OK;
+}
+
+
+static const mcp_access_key_t **
+ngx_mcp_token_file_ids(const mcp_access_keys_t *keys, ngx_uint_t n)
+{
+    ngx_uint_t                i;
+    const mcp_access_key_t  **ids;
+
+    ids = ngx_alloc((n + 1) * sizeof(mcp_access_key_t *), ngx_cycle->log);
+    if (ids == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < n; i++) {
+        ids[i] = mcp_access_keys_get(keys, i);
+    }
+
+    ngx_qsort(ids, n, sizeof(mcp_access_key_t *), ngx_mcp_token_file_cmp);
+
+    return ids;
 }
 
 
@@ -427,4 +482,27 @@ const mcp_access_key_t *
 ngx_mcp_token_file_find(ngx_mcp_token_file_t *tf, const u_char *hash)
 {
     return mcp_access_keys_find(tf->keys, hash);
+}
+
+
+uint64_t
+ngx_mcp_token_file_version(ngx_mcp_token_file_t *tf)
+{
+    return tf->version;
+}
+
+
+ngx_uint_t
+ngx_mcp_token_file_good(ngx_mcp_token_file_t *tf, const mcp_str_t *id)
+{
+    mcp_access_key_t          key, *p;
+    const mcp_access_key_t  **found;
+
+    key.id = *id;
+    p = &key;
+
+    found = bsearch(&p, tf->ids, tf->n, sizeof(mcp_access_key_t *),
+                    ngx_mcp_token_file_cmp);
+
+    return found && !(*found)->revoked && (*found)->expires > ngx_time();
 }

@@ -32,5 +32,12 @@ void ngx_mcp_token_file_exit_worker(ngx_mcp_token_file_t *tf);
 const mcp_access_key_t *ngx_mcp_token_file_find(ngx_mcp_token_file_t *tf,
     const u_char *hash);
 
+/* Which content is in force: never 0, another number after each change. */
+uint64_t ngx_mcp_token_file_version(ngx_mcp_token_file_t *tf);
+
+/* Is a token of this id there, and good? */
+ngx_uint_t ngx_mcp_token_file_good(ngx_mcp_token_file_t *tf,
+    const mcp_str_t *id);
+
 
 #endif /* NGX_MCP_TOKEN_FILE_H */

@@ -779,6 +779,15 @@ test_scopes(void **state)
     assert_int_equal(d.scope.len, 8);
     assert_int_equal(buf[10], 'x');
 
+    for (i = 0; i < 40; i++) {
+        memset(buf, 'x', sizeof(buf));
+        rc = mcp_policy_scopes(p, &scopes, MCP_TARGET_TOOL, &target, &d, buf,
+                               i);
+        assert_int_equal(rc, MCP_DECLINED);
+        assert_true(d.scope.len <= i);
+        assert_int_equal(buf[i], 'x');
+    }
+
     /* a server without scopes asks for none */
     p = make((const char *const []) { "a: allow tool *", NULL });
     assert_int_equal(mcp_policy_server_scope(p)->len, 0);

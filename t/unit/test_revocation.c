@@ -317,6 +317,15 @@ test_malformed(void **state)
     assert_int_equal(mcp_revocation_parse(&line, &fx_mem, &r, &error),
                      MCP_ERROR);
 
+    /* what stands behind the line is not looked at */
+
+    for (i = 0; i < 3; i++) {
+        line = fx_str(USER " by=a%41");
+        line.len -= i;
+        assert_int_equal(mcp_revocation_parse(&line, &fx_mem, &r, &error),
+                         i ? MCP_ERROR : MCP_OK);
+    }
+
     /* the longest line, and one more */
 
     assert_int_equal(parse(fx_printf("%s by=%0*d", USER,
