@@ -191,4 +191,21 @@ is(everywhere(200, 'bob', 30), 1, 'all is well');
 is(call('alice'), 401, 'alice is revoked');
 is(metric('revocations{store="redis"}'), 602, 'all are there');
 
+
+# ---- a message that comes late takes nothing back
+
+my $stamp = revoke('alice');
+my $field = "user $okta->{issuer} alice";
+
+for ($stamp - 1, $stamp - 10_000_000, 1) {
+    $redis->command('PUBLISH', 'mcp:events', "rev $_ $field -");
+    $redis->command('PUBLISH', 'mcp:events',
+                    "rev $_ $field 2001-01-01T00:00:00Z");
+}
+
+is(call('bob'), 200, 'bob is not revoked');
+revoke('bob');
+is(everywhere(401, 'bob'), 1, 'what was sent afterwards is known');
+is(everywhere(401, 'alice'), 1, 'alice is revoked still');
+
 done_testing;
