@@ -7,28 +7,23 @@
  */
 
 #include "mcp_seal.h"
+#include "mcp_gcm.h"
 #include "mcp_jwt.h"
-
-#include <string.h>
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/kdf.h>
 
 
 #define MCP_SEAL_VERSION  1
 #define MCP_SEAL_HEAD     17            /* version, key id, nonce */
 #define MCP_SEAL_NONCE    12
-#define MCP_SEAL_TAG      16
+#define MCP_SEAL_TAG      MCP_GCM_TAG
 
 
 static int mcp_seal_derive(const mcp_str_t *master, const char *purpose,
     const char *what, unsigned char *out, size_t len);
 static void mcp_seal_nonce(const mcp_seal_key_t *k, const mcp_str_t *parts,
     unsigned nparts, const mcp_str_t *value, unsigned char *nonce);
-static void mcp_seal_length(uint64_t n, unsigned char *out);
-static int mcp_seal_parts(EVP_CIPHER_CTX *ctx, const mcp_str_t *parts,
-    unsigned nparts);
 static size_t mcp_seal_encode(unsigned char *out, const unsigned char *p,
     size_t len);
 static const mcp_seal_key_t *mcp_seal_find(const mcp_seal_ring_t *ring,
@@ -72,33 +67,28 @@ mcp_seal_add(mcp_seal_ring_t *ring, const mcp_str_t *master,
 }
 
 
+/* The NUL between them keeps purposes apart. */
 static int
 mcp_seal_derive(const mcp_str_t *master, const char *purpose, const char *what,
     unsigned char *out, size_t len)
 {
-    int            rc;
-    EVP_PKEY_CTX  *ctx;
+    mcp_buf_t      b;
+    mcp_str_t      info, none;
+    unsigned char  buf[64];
 
-    ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-    if (ctx == NULL) {
+    mcp_buf_init(&b, buf, sizeof(buf));
+    mcp_buf_put(&b, purpose, strlen(purpose) + 1);
+    mcp_buf_put(&b, what, strlen(what));
+
+    if (b.overflow) {
         return MCP_ERROR;
     }
 
-    /* the NUL between them keeps purposes apart */
+    info.data = b.start;
+    info.len = (size_t) (b.pos - b.start);
+    mcp_str_null(&none);
 
-    rc = EVP_PKEY_derive_init(ctx) > 0
-         && EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) > 0
-         && EVP_PKEY_CTX_set1_hkdf_key(ctx, master->data, (int) master->len)
-            > 0
-         && EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) purpose,
-                                        (int) strlen(purpose) + 1) > 0
-         && EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) what,
-                                        (int) strlen(what)) > 0
-         && EVP_PKEY_derive(ctx, out, &len) > 0;
-
-    EVP_PKEY_CTX_free(ctx);
-
-    return rc ? MCP_OK : MCP_ERROR;
+    return mcp_hkdf(master, &none, &info, out, len);
 }
 
 
@@ -107,8 +97,8 @@ mcp_seal(const mcp_seal_ring_t *ring, EVP_CIPHER_CTX *ctx,
     const mcp_str_t *parts, unsigned nparts, const mcp_str_t *value,
     unsigned char *out, size_t *len)
 {
-    int                    n;
     size_t                 size;
+    mcp_str_t              head;
     unsigned char         *p;
     const mcp_seal_key_t  *k;
 
@@ -128,17 +118,12 @@ mcp_seal(const mcp_seal_ring_t *ring, EVP_CIPHER_CTX *ctx,
 
     mcp_seal_nonce(k, parts, nparts, value, p + 5);
 
-    if (EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, k->encrypt, p + 5)
-        != 1
-        || EVP_EncryptUpdate(ctx, NULL, &n, p, 1) != 1
-        || mcp_seal_parts(ctx, parts, nparts) != MCP_OK
-        || EVP_EncryptUpdate(ctx, p + MCP_SEAL_HEAD, &n, value->data,
-                             (int) value->len) != 1
-        || EVP_EncryptFinal_ex(ctx, p + MCP_SEAL_HEAD + value->len, &n) != 1
-        || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, MCP_SEAL_TAG,
-                               p + MCP_SEAL_HEAD + value->len) != 1)
+    head.data = p;
+    head.len = 1;
+
+    if (mcp_gcm_seal(ctx, k->encrypt, p + 5, &head, parts, nparts, value,
+                     p + MCP_SEAL_HEAD) != MCP_OK)
     {
-        ERR_clear_error();
         return MCP_ERROR;
     }
 
@@ -153,9 +138,8 @@ mcp_seal_open(const mcp_seal_ring_t *ring, EVP_CIPHER_CTX *ctx,
     const mcp_str_t *parts, unsigned nparts, const mcp_str_t *text,
     unsigned char *out, size_t *len)
 {
-    int                    n;
     long                   size;
-    size_t                 value;
+    mcp_str_t              value, version;
     unsigned char          head[MCP_SEAL_HEAD], tag[MCP_SEAL_TAG];
     const mcp_seal_key_t  *k;
 
@@ -174,32 +158,20 @@ mcp_seal_open(const mcp_seal_ring_t *ring, EVP_CIPHER_CTX *ctx,
         return MCP_DECLINED;
     }
 
-    value = (size_t) size - MCP_SEAL_OVERHEAD;
+    value.len = (size_t) size - MCP_SEAL_OVERHEAD;
+    value.data = out;
 
     memcpy(head, out, MCP_SEAL_HEAD);
-    memcpy(tag, out + MCP_SEAL_HEAD + value, MCP_SEAL_TAG);
-    memmove(out, out + MCP_SEAL_HEAD, value);
+    memcpy(tag, out + MCP_SEAL_HEAD + value.len, MCP_SEAL_TAG);
+    memmove(out, out + MCP_SEAL_HEAD, value.len);
 
-    if (EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, k->encrypt, head + 5)
-        != 1
-        || EVP_DecryptUpdate(ctx, NULL, &n, head, 1) != 1
-        || mcp_seal_parts(ctx, parts, nparts) != MCP_OK
-        || EVP_DecryptUpdate(ctx, out, &n, out, (int) value) != 1
-        || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, MCP_SEAL_TAG, tag)
-           != 1)
-    {
-        ERR_clear_error();
-        return MCP_ERROR;
-    }
+    version.data = head;
+    version.len = 1;
 
-    if (EVP_DecryptFinal_ex(ctx, out + value, &n) != 1) {
-        ERR_clear_error();
-        return MCP_DECLINED;
-    }
+    *len = value.len;
 
-    *len = value;
-
-    return MCP_OK;
+    return mcp_gcm_open(ctx, k->encrypt, head + 5, &version, parts, nparts,
+                        &value, tag, out);
 }
 
 
@@ -214,7 +186,7 @@ mcp_seal_nonce(const mcp_seal_key_t *k, const mcp_str_t *parts,
     mcp_digest_init(&d, &k->nonce);
 
     for (i = 0; i < nparts; i++) {
-        mcp_seal_length(parts[i].len, length);
+        mcp_gcm_length(parts[i].len, length);
         mcp_digest_update(&d, length, sizeof(length));
         mcp_digest_update(&d, parts[i].data, parts[i].len);
     }
@@ -223,46 +195,6 @@ mcp_seal_nonce(const mcp_seal_key_t *k, const mcp_str_t *parts,
     mcp_digest_raw(&d, &k->nonce, md);
 
     memcpy(nonce, md, MCP_SEAL_NONCE);
-}
-
-
-static void
-mcp_seal_length(uint64_t n, unsigned char *out)
-{
-    unsigned  i;
-
-    for (i = 0; i < 8; i++) {
-        out[i] = (unsigned char) (n >> (56 - 8 * i));
-    }
-}
-
-
-/* The associated data, part by part. */
-static int
-mcp_seal_parts(EVP_CIPHER_CTX *ctx, const mcp_str_t *parts, unsigned nparts)
-{
-    int            n;
-    unsigned       i;
-    unsigned char  length[8];
-
-    for (i = 0; i < nparts; i++) {
-        mcp_seal_length(parts[i].len, length);
-
-        if (parts[i].len > INT32_MAX
-            || EVP_CipherUpdate(ctx, NULL, &n, length, sizeof(length)) != 1)
-        {
-            return MCP_ERROR;
-        }
-
-        if (parts[i].len
-            && EVP_CipherUpdate(ctx, NULL, &n, parts[i].data,
-                                (int) parts[i].len) != 1)
-        {
-            return MCP_ERROR;
-        }
-    }
-
-    return MCP_OK;
 }
 
 
