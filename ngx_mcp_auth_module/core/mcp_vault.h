@@ -98,8 +98,9 @@ int mcp_vault_tokens_parse(const mcp_str_t *text, const mcp_mem_t *mem,
 
 /*
  * When to refresh (s since the epoch): when a fifth of the lifetime is left,
- * at least 10 s and at most 10 min before the end; spread is 0 to 999 and moves
- * it earlier by up to a tenth of that.  0: never.
+ * at least 10 s (but not more than half of it) and at most 10 min before the
+ * end; spread is 0 to 999 and moves it earlier by up to a tenth of that.  0:
+ * never.
  */
 int64_t mcp_vault_refresh_at(const mcp_vault_tokens_t *t, unsigned spread);
 
