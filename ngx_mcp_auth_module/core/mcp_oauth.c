@@ -233,8 +233,6 @@ mcp_oauth_request(const mcp_oauth_request_t *req, mcp_buf_t *headers,
                     "Content-Type: application/x-www-form-urlencoded\r\n");
     }
 
-    mcp_buf_lit(headers, "Accept: application/json\r\n");
-
     if (req->auth == MCP_OAUTH_BASIC
         && mcp_oauth_basic(req, headers) != MCP_OK)
     {

@@ -100,7 +100,7 @@ typedef struct {
 const mcp_oauth_provider_t *mcp_oauth_provider(const mcp_str_t *name);
 
 /*
- * The request: its body into body, header lines with CRLF (Content-Type, Accept
+ * The request: its body into body, header lines with CRLF (Content-Type
  * and, with client_secret_basic, Authorization) into headers.  Secrets are in
  * both: the caller cleanses them.  MCP_OK, or MCP_ERROR: does not fit.
  */

@@ -65,8 +65,7 @@ sent(const mcp_oauth_request_t *req, const char *headers, const char *body)
 }
 
 
-#define FORM  "Content-Type: application/x-www-form-urlencoded\r\n"           \
-              "Accept: application/json\r\n"
+#define FORM  "Content-Type: application/x-www-form-urlencoded\r\n"
 
 
 /* base64("id%3A1%20%25:s%26e%3Dc%2Br%2Fet") */
@@ -101,8 +100,7 @@ test_requests(void **state)
     req = request("atlassian", MCP_OAUTH_REFRESH);
     req.client_secret = str("quote\" and \\");
 
-    sent(&req, "Content-Type: application/json\r\n"
-               "Accept: application/json\r\n",
+    sent(&req, "Content-Type: application/json\r\n",
          "{\"grant_type\":\"refresh_token\",\"refresh_token\":\"tok+en/=\","
          "\"client_id\":\"id:1 %\",\"client_secret\":\"quote\\\" and \\\\\"}");
 
