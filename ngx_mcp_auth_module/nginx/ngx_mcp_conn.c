@@ -62,6 +62,12 @@ ngx_mcp_conn_open(ngx_mcp_conn_t *conn)
     conn->timer.handler = ngx_mcp_conn_timeout;
     conn->timer.data = conn;
     conn->timer.log = conn->log;
+    conn->timer.cancelable = conn->cancelable;
+
+    if (conn->name.len == 0) {
+        conn->name = conn->host;
+        conn->name_literal = conn->literal;
+    }
 
     conn->deadline = ngx_current_msec + conn->timeout;
     conn->current = 0;
@@ -508,9 +514,9 @@ ngx_mcp_conn_ssl_init(ngx_mcp_conn_t *conn)
 
     /* RFC 6066, section 3: literal addresses are not permitted in SNI */
 
-    if (!conn->literal
+    if (!conn->name_literal
         && SSL_set_tlsext_host_name(c->ssl->connection,
-                                    (char *) conn->host.data)
+                                    (char *) conn->name.data)
            == 0)
     {
         ngx_mcp_conn_fail_local(conn, "cannot start TLS");
@@ -604,11 +610,11 @@ ngx_mcp_conn_ssl_verify(ngx_mcp_conn_t *conn)
 
     /* both refuse a peer without a certificate, for which result is OK */
 
-    if (conn->literal) {
+    if (conn->name_literal) {
         rc = ngx_mcp_conn_ssl_check_ip(conn);
 
     } else {
-        rc = ngx_ssl_check_host(c, &conn->host);
+        rc = ngx_ssl_check_host(c, &conn->name);
     }
 
     ERR_clear_error();
@@ -635,7 +641,7 @@ ngx_mcp_conn_ssl_check_ip(ngx_mcp_conn_t *conn)
         return NGX_ERROR;
     }
 
-    rc = X509_check_ip_asc(cert, (char *) conn->host.data, 0);
+    rc = X509_check_ip_asc(cert, (char *) conn->name.data, 0);
 
     X509_free(cert);
 

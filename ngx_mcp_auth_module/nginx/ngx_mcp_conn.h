@@ -24,6 +24,17 @@
 #define NGX_MCP_CONN_MAX_ADDRS  16
 
 
+/* How to reach one host, or those of one configuration block; read-only. */
+typedef struct {
+    ngx_ssl_t            *ssl;          /* verifying client context */
+    ngx_resolver_t       *resolver;
+    ngx_msec_t            resolver_timeout;
+    ngx_str_t             static_host;  /* resolved at configuration time */
+    ngx_addr_t           *static_addrs;
+    ngx_uint_t            nstatic_addrs;
+} ngx_mcp_conn_conf_t;
+
+
 typedef struct ngx_mcp_conn_s  ngx_mcp_conn_t;
 
 typedef void (*ngx_mcp_conn_pt)(ngx_mcp_conn_t *conn);
@@ -38,9 +49,12 @@ struct ngx_mcp_conn_s {
     ngx_int_t             ident;        /* after three pointers, as in
                                            ngx_connection_t: for event logs */
     ngx_str_t             host;         /* NUL-terminated; without brackets */
+    ngx_str_t             name;         /* that TLS verifies, NUL-terminated;
+                                           empty: the host */
     in_port_t             port;
     ngx_addr_t           *addrs;        /* tried before asking the resolver; */
-    ngx_uint_t            naddrs;       /* their ports are not used */
+    ngx_uint_t            naddrs;       /* their ports are not used.  May be
+                                           a unix socket, without a resolver */
     ngx_resolver_t       *resolver;     /* NULL: only addrs */
     ngx_msec_t            resolver_timeout;
     ngx_msec_t            timeout;      /* ms, until ready */
@@ -48,6 +62,8 @@ struct ngx_mcp_conn_s {
     ngx_mcp_conn_pt       ready;
     ngx_mcp_conn_pt       failed;       /* already closed then */
     unsigned              literal:1;    /* host is an IP address */
+    unsigned              name_literal:1;   /* so is name */
+    unsigned              cancelable:1; /* a worker that leaves does not wait */
 
     /* for the owner */
     ngx_connection_t     *connection;   /* established: the owner sets its data
@@ -79,6 +95,34 @@ void ngx_mcp_conn_open(ngx_mcp_conn_t *conn);
 /* Frees socket, TLS, timer and resolver context; harmless when there are none.
  * Neither ready nor failed will be called. */
 void ngx_mcp_conn_close(ngx_mcp_conn_t *conn);
+
+/*
+ * The addresses and the resolver for conn->host: those found at configuration
+ * time, a literal, loopback for "localhost" (RFC 6761, section 6.3: no name
+ * server has a say in it), else only the resolver.  NGX_OK; NGX_ERROR: no
+ * memory.
+ */
+ngx_int_t ngx_mcp_conn_addrs(ngx_mcp_conn_t *conn,
+    const ngx_mcp_conn_conf_t *cc);
+
+/*
+ * Configuration time: the TLS context.  trusted: a file, or empty for the
+ * system's CAs; TLS 1.2 and 1.3; verification is always on.  NGX_OK, or
+ * NGX_ERROR after logging at emerg with file and line.
+ */
+ngx_int_t ngx_mcp_conn_conf_ssl(ngx_conf_t *cf, ngx_mcp_conn_conf_t *cc,
+    ngx_str_t *trusted);
+
+/*
+ * Configuration time, when http {} is complete (init_main_conf or
+ * postconfiguration): with a `resolver` in http {} names are resolved at run
+ * time.  Without one, host (NULL: none, or a literal) is resolved here; when
+ * that fails, or no address found here works any more, or for other hosts, the
+ * name servers of /etc/resolv.conf are asked at run time.  A name that does not
+ * resolve now is not an error.
+ */
+ngx_int_t ngx_mcp_conn_conf_resolver(ngx_conf_t *cf, ngx_mcp_conn_conf_t *cc,
+    ngx_str_t *host, in_port_t port);
 
 /* A copy of the IP address with room for a port; NGX_DECLINED: not one. */
 ngx_int_t ngx_mcp_conn_literal(ngx_pool_t *pool, ngx_str_t *host,

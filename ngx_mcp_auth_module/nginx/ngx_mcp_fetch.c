@@ -53,8 +53,6 @@ static ngx_int_t ngx_mcp_fetch_init(ngx_mcp_fetch_t *f,
     ngx_mcp_fetch_request_t *req);
 static ngx_int_t ngx_mcp_fetch_init_conn(ngx_mcp_fetch_t *f,
     ngx_mcp_fetch_request_t *req);
-static ngx_int_t ngx_mcp_fetch_addrs(ngx_mcp_fetch_t *f,
-    ngx_mcp_fetch_request_t *req);
 static ngx_int_t ngx_mcp_fetch_request(ngx_mcp_fetch_t *f,
     ngx_mcp_fetch_request_t *req);
 static ngx_int_t ngx_mcp_fetch_response(ngx_mcp_fetch_t *f,
@@ -207,10 +205,8 @@ ngx_mcp_fetch_init_conn(ngx_mcp_fetch_t *f, ngx_mcp_fetch_request_t *req)
     conn->data = f;
     conn->port = req->url.port;
     conn->literal = req->url.literal;
-    conn->resolver = req->conf->resolver;
-    conn->resolver_timeout = req->conf->resolver_timeout;
     conn->timeout = req->conf->timeout;
-    conn->ssl = req->url.tls ? req->conf->ssl : NULL;
+    conn->ssl = req->url.tls ? req->conf->conn.ssl : NULL;
     conn->ready = ngx_mcp_fetch_connected;
     conn->failed = ngx_mcp_fetch_not_connected;
 
@@ -223,75 +219,7 @@ ngx_mcp_fetch_init_conn(ngx_mcp_fetch_t *f, ngx_mcp_fetch_request_t *req)
     (void) ngx_cpystrn(conn->host.data, req->url.host.data,
                        conn->host.len + 1);
 
-    return ngx_mcp_fetch_addrs(f, req);
-}
-
-
-/* The addresses that need no resolver. */
-static ngx_int_t
-ngx_mcp_fetch_addrs(ngx_mcp_fetch_t *f, ngx_mcp_fetch_request_t *req)
-{
-    ngx_addr_t                  *addrs;
-    ngx_str_t                   *host;
-    ngx_mcp_conn_t              *conn;
-    const ngx_mcp_fetch_conf_t  *fc;
-
-    static ngx_str_t  loopback = ngx_string("127.0.0.1");
-#if (NGX_HAVE_INET6)
-    static ngx_str_t  loopback6 = ngx_string("::1");
-#endif
-
-    conn = &f->conn;
-    host = &conn->host;
-    fc = req->conf;
-
-    if (fc->nstatic_addrs && host->len == fc->static_host.len
-        && ngx_strncmp(host->data, fc->static_host.data, host->len) == 0)
-    {
-        conn->addrs = fc->static_addrs;
-        conn->naddrs = fc->nstatic_addrs;
-        return NGX_OK;
-    }
-
-    addrs = ngx_pcalloc(f->pool, 2 * sizeof(ngx_addr_t));
-    if (addrs == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (conn->literal) {
-        conn->addrs = addrs;
-        conn->naddrs = 1;
-
-        return ngx_mcp_conn_literal(f->pool, host, addrs) == NGX_OK
-               ? NGX_OK : NGX_ERROR;
-    }
-
-    if (host->len != sizeof("localhost") - 1
-        || ngx_strncmp(host->data, "localhost", host->len) != 0)
-    {
-        return NGX_OK;
-    }
-
-    /*
-     * RFC 6761, section 6.3: no name server has a say in where localhost is,
-     * and http:// is allowed there
-     */
-
-    conn->resolver = NULL;
-    conn->addrs = addrs;
-    conn->naddrs = 1;
-
-    if (ngx_mcp_conn_literal(f->pool, &loopback, &addrs[0]) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-#if (NGX_HAVE_INET6)
-    if (ngx_mcp_conn_literal(f->pool, &loopback6, &addrs[1]) == NGX_OK) {
-        conn->naddrs = 2;
-    }
-#endif
-
-    return NGX_OK;
+    return ngx_mcp_conn_addrs(conn, &req->conf->conn);
 }
 
 

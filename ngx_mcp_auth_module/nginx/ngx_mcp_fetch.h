@@ -15,7 +15,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_event.h>
-#include <ngx_event_connect.h>
+
+#include "ngx_mcp_conn.h"
 
 
 /*
@@ -23,14 +24,9 @@
  * time, read-only afterwards.
  */
 typedef struct {
-    ngx_ssl_t           *ssl;           /* verifying client context */
-    ngx_resolver_t      *resolver;
-    ngx_msec_t           resolver_timeout;
+    ngx_mcp_conn_conf_t  conn;
     ngx_msec_t           timeout;       /* ms, the whole fetch */
     size_t               max_header;    /* bytes */
-    ngx_str_t            static_host;   /* resolved at configuration time */
-    ngx_addr_t          *static_addrs;  /* (no `resolver`, or a literal) */
-    ngx_uint_t           nstatic_addrs;
 } ngx_mcp_fetch_conf_t;
 
 
@@ -86,15 +82,20 @@ ngx_int_t ngx_mcp_url_parse(ngx_pool_t *pool, ngx_str_t *text,
     ngx_mcp_url_t *url, const char **error);
 
 /*
- * Configuration time: TLS context (trusted: a file, or empty for the system's
- * CAs; TLS 1.2 and 1.3; verification is always on), addresses.  With a
- * `resolver` in http {} names are resolved at run time.  Without one, the
- * host of url (may be NULL) is resolved here; when that fails, or no address
- * found here works any more, or for other hosts, the name servers of
- * /etc/resolv.conf are asked at run time.  A name that does not resolve now is
- * not an error.  To be called when http {} is complete (init_main_conf or
- * postconfiguration).  timeout and max_header: 0 takes 10 s and 16k.
- * NGX_OK, or NGX_ERROR after logging at emerg with file and line.
+ * The host and port of a URL, or "HOST[:PORT]" by itself: fills host,
+ * host_header, literal, and port unless it has none.  NULL, or what is wrong.
+ */
+const char *ngx_mcp_url_authority(ngx_pool_t *pool, ngx_str_t *text,
+    ngx_mcp_url_t *url);
+
+/* 1: the host is this machine whatever a name server says. */
+ngx_uint_t ngx_mcp_url_loopback(ngx_mcp_url_t *url);
+
+/*
+ * Configuration time, when http {} is complete: TLS context and addresses, as
+ * ngx_mcp_conn_conf_ssl() and _resolver() say.  url may be NULL.  timeout and
+ * max_header: 0 takes 10 s and 16k.  NGX_OK, or NGX_ERROR after logging at
+ * emerg with file and line.
  */
 ngx_int_t ngx_mcp_fetch_conf_init(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc,
     ngx_mcp_url_t *url, ngx_str_t *trusted);

@@ -1,49 +1,28 @@
 /*
- * What a fetch needs before it can begin: parsed URLs, the TLS context, and a
- * way to resolve names; ngx_mcp_fetch.h is the contract.
+ * What a fetch needs before it can begin: parsed URLs and its limits;
+ * ngx_mcp_fetch.h is the contract.
  *
  * Everything here is made at configuration time from the cycle's pool and is
  * read-only afterwards, but for ngx_mcp_url_parse(), which discovery calls at
- * run time with URLs that come from outside.  The TLS context is freed by the
- * pool's cleanup.
+ * run time with URLs that come from outside.
  */
 
 #include "ngx_mcp_fetch.h"
-#include "ngx_mcp_conn.h"
-
-#include <ngx_http.h>
 
 
 #define NGX_MCP_FETCH_TIMEOUT      10000
 #define NGX_MCP_FETCH_HEADER       16384
-#define NGX_MCP_FETCH_DEPTH        10       /* certificates in a chain */
 #define NGX_MCP_URL_MAX            2048
 #define NGX_MCP_HOST_MAX           253      /* RFC 1035 */
-#define NGX_MCP_RESOLV_CONF        "/etc/resolv.conf"
-#define NGX_MCP_RESOLV_CONF_SIZE   8192
-#define NGX_MCP_RESOLV_CONF_MAX    3        /* MAXNS of resolv.h */
 
 
 static ngx_int_t ngx_mcp_url_scheme(ngx_str_t *rest, ngx_mcp_url_t *url);
 static const char *ngx_mcp_url_chars(ngx_str_t *text);
-static const char *ngx_mcp_url_authority(ngx_pool_t *pool, ngx_str_t *text,
-    ngx_mcp_url_t *url);
 static const char *ngx_mcp_url_port(ngx_str_t *text, ngx_mcp_url_t *url);
 static const char *ngx_mcp_url_ipv6(ngx_pool_t *pool, ngx_str_t *host,
     ngx_mcp_url_t *url);
 static const char *ngx_mcp_url_host(ngx_pool_t *pool, ngx_str_t *host,
     ngx_mcp_url_t *url);
-static ngx_uint_t ngx_mcp_url_loopback(ngx_mcp_url_t *url);
-static ngx_int_t ngx_mcp_fetch_conf_ssl(ngx_conf_t *cf,
-    ngx_mcp_fetch_conf_t *fc, ngx_str_t *trusted);
-static ngx_int_t ngx_mcp_fetch_conf_resolver(ngx_conf_t *cf,
-    ngx_mcp_fetch_conf_t *fc, ngx_mcp_url_t *url);
-static ngx_int_t ngx_mcp_fetch_conf_static(ngx_conf_t *cf,
-    ngx_mcp_fetch_conf_t *fc, ngx_mcp_url_t *url);
-static ngx_int_t ngx_mcp_fetch_resolv_conf(ngx_conf_t *cf,
-    ngx_mcp_fetch_conf_t *fc);
-static ngx_uint_t ngx_mcp_fetch_nameserver(ngx_pool_t *pool, u_char *p,
-    u_char *last, ngx_str_t *name);
 
 
 ngx_int_t
@@ -166,7 +145,7 @@ ngx_mcp_url_scheme(ngx_str_t *rest, ngx_mcp_url_t *url)
 }
 
 
-static const char *
+const char *
 ngx_mcp_url_authority(ngx_pool_t *pool, ngx_str_t *text, ngx_mcp_url_t *url)
 {
     u_char      *p, *last;
@@ -176,7 +155,7 @@ ngx_mcp_url_authority(ngx_pool_t *pool, ngx_str_t *text, ngx_mcp_url_t *url)
     last = text->data + text->len;
 
     if (ngx_strlchr(text->data, last, '@')) {
-        return "the URL must not have a user name";
+        return "a user name is not allowed here";
     }
 
     url->host_header = *text;
@@ -185,7 +164,7 @@ ngx_mcp_url_authority(ngx_pool_t *pool, ngx_str_t *text, ngx_mcp_url_t *url)
 
         p = ngx_strlchr(text->data, last, ']');
         if (p == NULL) {
-            return "the URL has an invalid host";
+            return "invalid host";
         }
 
         host.data = text->data + 1;
@@ -211,7 +190,7 @@ ngx_mcp_url_authority(ngx_pool_t *pool, ngx_str_t *text, ngx_mcp_url_t *url)
     }
 
     if (*p != ':') {
-        return "the URL has an invalid host";
+        return "invalid host";
     }
 
     port.data = p + 1;
@@ -227,13 +206,13 @@ ngx_mcp_url_port(ngx_str_t *text, ngx_mcp_url_t *url)
     ngx_int_t  n;
 
     if (text->len == 0 || text->len > 5) {
-        return "the URL has an invalid port";
+        return "invalid port";
     }
 
     n = ngx_atoi(text->data, text->len);
 
     if (n < 1 || n > 65535) {
-        return "the URL has an invalid port";
+        return "invalid port";
     }
 
     url->port = (in_port_t) n;
@@ -251,7 +230,7 @@ ngx_mcp_url_ipv6(ngx_pool_t *pool, ngx_str_t *host, ngx_mcp_url_t *url)
     if (host->len > NGX_INET6_ADDRSTRLEN
         || ngx_inet6_addr(host->data, host->len, addr) != NGX_OK)
     {
-        return "the URL has an invalid IPv6 address";
+        return "invalid IPv6 address";
     }
 
     url->literal = 1;
@@ -273,7 +252,7 @@ ngx_mcp_url_host(ngx_pool_t *pool, ngx_str_t *host, ngx_mcp_url_t *url)
     size_t  i, label;
 
     if (host->len == 0 || host->len > NGX_MCP_HOST_MAX) {
-        return "the URL has an invalid host";
+        return "invalid host";
     }
 
     p = ngx_pnalloc(pool, host->len);
@@ -289,7 +268,7 @@ ngx_mcp_url_host(ngx_pool_t *pool, ngx_str_t *host, ngx_mcp_url_t *url)
 
         if (ch == '.') {
             if (i == label) {
-                return "the URL has an invalid host";
+                return "invalid host";
             }
 
             label = i + 1;
@@ -299,7 +278,7 @@ ngx_mcp_url_host(ngx_pool_t *pool, ngx_str_t *host, ngx_mcp_url_t *url)
         if ((ch < 'a' || ch > 'z') && (ch < '0' || ch > '9') && ch != '-'
             && ch != '_')
         {
-            return "the URL has an invalid host";
+            return "invalid host";
         }
     }
 
@@ -307,7 +286,7 @@ ngx_mcp_url_host(ngx_pool_t *pool, ngx_str_t *host, ngx_mcp_url_t *url)
     url->host.data = p;
 
     if (label == host->len) {
-        return "the URL has an invalid host";
+        return "invalid host";
     }
 
     /*
@@ -318,7 +297,7 @@ ngx_mcp_url_host(ngx_pool_t *pool, ngx_str_t *host, ngx_mcp_url_t *url)
     if (p[label] >= '0' && p[label] <= '9') {
 
         if (ngx_inet_addr(p, host->len) == INADDR_NONE) {
-            return "the URL has an invalid IPv4 address";
+            return "invalid IPv4 address";
         }
 
         url->literal = 1;
@@ -328,7 +307,7 @@ ngx_mcp_url_host(ngx_pool_t *pool, ngx_str_t *host, ngx_mcp_url_t *url)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_mcp_url_loopback(ngx_mcp_url_t *url)
 {
 #if (NGX_HAVE_INET6)
@@ -366,221 +345,11 @@ ngx_mcp_fetch_conf_init(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc,
         fc->max_header = NGX_MCP_FETCH_HEADER;
     }
 
-    if (ngx_mcp_fetch_conf_ssl(cf, fc, trusted) != NGX_OK) {
+    if (ngx_mcp_conn_conf_ssl(cf, &fc->conn, trusted) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_mcp_fetch_conf_resolver(cf, fc, url);
-}
-
-
-static ngx_int_t
-ngx_mcp_fetch_conf_ssl(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc,
-    ngx_str_t *trusted)
-{
-    ngx_pool_cleanup_t  *cln;
-
-    fc->ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
-    if (fc->ssl == NULL) {
-        return NGX_ERROR;
-    }
-
-    fc->ssl->log = cf->log;
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_ssl_create(fc->ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_ssl_cleanup_ctx;
-    cln->data = fc->ssl;
-
-    /*
-     * the handshake goes on whatever the certificate is, and
-     * ngx_mcp_conn_ssl_verify() looks at the result before anything is sent:
-     * so that the reason can be logged
-     */
-
-    if (trusted->len) {
-        if (ngx_ssl_trusted_certificate(cf, fc->ssl, trusted,
-                                        NGX_MCP_FETCH_DEPTH)
-            != NGX_OK)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "cannot use trusted certificates in \"%V\"",
-                               trusted);
-            return NGX_ERROR;
-        }
-
-        return NGX_OK;
-    }
-
-    if (SSL_CTX_set_default_verify_paths(fc->ssl->ctx) == 0) {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "SSL_CTX_set_default_verify_paths() failed");
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "cannot use the system's trusted certificates");
-        return NGX_ERROR;
-    }
-
-    /* files that are not there leave errors in the queue */
-
-    ERR_clear_error();
-
-    return NGX_OK;
-}
-
-
-/*
- * A `resolver` may stand behind our block in http {}: its value is known when
- * http {} is complete, which is when this is called.
- */
-static ngx_int_t
-ngx_mcp_fetch_conf_resolver(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc,
-    ngx_mcp_url_t *url)
-{
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    fc->resolver_timeout = clcf->resolver_timeout;
-
-    if (fc->resolver_timeout == NGX_CONF_UNSET_MSEC) {
-        fc->resolver_timeout = 30000;
-    }
-
-    if (clcf->resolver && clcf->resolver->connections.nelts) {
-        fc->resolver = clcf->resolver;
-        return NGX_OK;
-    }
-
-    if (url && !url->literal
-        && ngx_mcp_fetch_conf_static(cf, fc, url) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_mcp_fetch_resolv_conf(cf, fc);
-}
-
-
-/* Asks the system, which knows /etc/hosts as well; this may block. */
-static ngx_int_t
-ngx_mcp_fetch_conf_static(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc,
-    ngx_mcp_url_t *url)
-{
-    ngx_url_t  u;
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-
-    u.url = url->host;
-    u.default_port = url->port;
-
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
-
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "host \"%V\" cannot be resolved now (%s), "
-                           "it will be asked for when it is needed",
-                           &url->host, u.err ? u.err : "out of memory");
-        return NGX_OK;
-    }
-
-    fc->static_host = url->host;
-    fc->static_addrs = u.addrs;
-    fc->nstatic_addrs = ngx_min(u.naddrs, NGX_MCP_CONN_MAX_ADDRS);
-
-    return NGX_OK;
-}
-
-
-/* A resolver that asks the system's name servers; none is not an error. */
-static ngx_int_t
-ngx_mcp_fetch_resolv_conf(ngx_conf_t *cf, ngx_mcp_fetch_conf_t *fc)
-{
-    ssize_t     n;
-    u_char     *p, *eol, *last, *buf;
-    ngx_fd_t    fd;
-    ngx_str_t   names[NGX_MCP_RESOLV_CONF_MAX];
-    ngx_uint_t  i;
-
-    buf = ngx_palloc(cf->temp_pool, NGX_MCP_RESOLV_CONF_SIZE);
-    if (buf == NULL) {
-        return NGX_ERROR;
-    }
-
-    fd = ngx_open_file((u_char *) NGX_MCP_RESOLV_CONF, NGX_FILE_RDONLY,
-                       NGX_FILE_OPEN, 0);
-    if (fd == NGX_INVALID_FILE) {
-        return NGX_OK;
-    }
-
-    n = ngx_read_fd(fd, buf, NGX_MCP_RESOLV_CONF_SIZE);
-
-    (void) ngx_close_file(fd);
-
-    i = 0;
-    last = buf + ngx_max(n, 0);
-
-    for (p = buf; p < last && i < NGX_MCP_RESOLV_CONF_MAX; p = eol + 1) {
-
-        eol = ngx_strlchr(p, last, LF);
-        if (eol == NULL) {
-            eol = last;
-        }
-
-        i += ngx_mcp_fetch_nameserver(cf->pool, p, eol, &names[i]);
-    }
-
-    if (i == 0) {
-        return NGX_OK;
-    }
-
-    fc->resolver = ngx_resolver_create(cf, names, i);
-
-    return fc->resolver ? NGX_OK : NGX_ERROR;
-}
-
-
-/* 1 when the line names a server, which is put as `resolver` wants it. */
-static ngx_uint_t
-ngx_mcp_fetch_nameserver(ngx_pool_t *pool, u_char *p, u_char *last,
-    ngx_str_t *name)
-{
-    u_char      *end;
-    ngx_addr_t   addr;
-
-    if (last - p < 11 || ngx_strncmp(p, "nameserver", 10) != 0
-        || (p[10] != ' ' && p[10] != '\t'))
-    {
-        return 0;
-    }
-
-    for (p += 10; p < last && (*p == ' ' || *p == '\t'); p++) { /* void */ }
-
-    for (end = p; end < last && *end > ' '; end++) { /* void */ }
-
-    /* an IPv6 address with a zone is not one for nginx */
-
-    if (ngx_parse_addr(pool, &addr, p, end - p) != NGX_OK) {
-        return 0;
-    }
-
-    name->data = ngx_pnalloc(pool, NGX_SOCKADDR_STRLEN + 1);
-    if (name->data == NULL) {
-        return 0;
-    }
-
-    ngx_inet_set_port(addr.sockaddr, 53);
-
-    name->len = ngx_sock_ntop(addr.sockaddr, addr.socklen, name->data,
-                              NGX_SOCKADDR_STRLEN, 1);
-    name->data[name->len] = '\0';
-
-    return 1;
+    return ngx_mcp_conn_conf_resolver(cf, &fc->conn,
+                                      url && !url->literal ? &url->host : NULL,
+                                      url ? url->port : 0);
 }

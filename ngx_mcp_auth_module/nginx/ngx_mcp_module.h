@@ -24,6 +24,7 @@
 
 #include "ngx_mcp_cache.h"
 #include "ngx_mcp_fetch.h"
+#include "ngx_mcp_redis.h"
 #include "ngx_mcp_zone.h"
 
 
@@ -35,6 +36,7 @@
 #define NGX_MCP_CREDENTIAL_CONF  0x00040000
 #define NGX_MCP_SERVER_CONF      0x00080000
 #define NGX_MCP_ROLE_CONF        0x00100000
+#define NGX_MCP_REDIS_CONF       0x00200000
 
 
 typedef struct ngx_mcp_keys_worker_s  ngx_mcp_keys_worker_t;
@@ -162,6 +164,10 @@ typedef struct {
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
     ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
+    ngx_mcp_redis_conf_t    *redis;             /* mcp_redis; NULL: none */
+    ngx_mcp_redis_t         *redis_client;      /* this worker's */
+    struct ngx_mcp_token_redis_s   *token_redis;    /* likewise */
+    struct ngx_mcp_revoke_redis_s  *revoke_redis;   /* likewise */
     ngx_array_t              locations;         /* void **: loc_conf of each
                                                    location with mcp_auth */
     ngx_array_t              claims;            /* ngx_str_t: names used by

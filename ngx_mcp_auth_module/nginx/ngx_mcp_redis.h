@@ -23,10 +23,35 @@
 
 #include <hiredis/hiredis.h>
 
+#include "ngx_mcp_fetch.h"
 
-typedef struct ngx_mcp_redis_conf_s  ngx_mcp_redis_conf_t;  /* the block */
+
 typedef struct ngx_mcp_redis_s       ngx_mcp_redis_t;       /* the client */
 typedef struct ngx_mcp_redis_call_s  ngx_mcp_redis_call_t;
+
+
+/* mcp_redis { ... }; read-only at run time */
+typedef struct {
+    ngx_str_t            server;        /* as it was written */
+    ngx_mcp_url_t        url;           /* host and port, */
+    ngx_str_t            host;          /* NUL-terminated; */
+    ngx_addr_t          *socket;        /* or a unix socket */
+    ngx_mcp_conn_conf_t  conn;
+    ngx_flag_t           tls;
+    ngx_str_t            trusted_certificate;
+    ngx_str_t            name;          /* ssl_name, NUL-terminated, or empty */
+    ngx_uint_t           name_literal;
+    ngx_str_t            user;
+    ngx_str_t            password;      /* secret; never logged */
+    ngx_int_t            database;
+    ngx_str_t            prefix;
+    ngx_msec_t           timeout;       /* ms, for a reply */
+    ngx_msec_t           connect_timeout;   /* ms, until commands can be sent */
+    ngx_msec_t           revocation_stale;  /* ms */
+    size_t               max_reply;     /* bytes */
+    ngx_str_t            conf_file;     /* where the block stands */
+    ngx_uint_t           conf_line;
+} ngx_mcp_redis_conf_t;
 
 /* reply: valid during the call, may be an error (REDIS_REPLY_ERROR); NULL: none
  * came, and nobody knows whether the command was carried out. */
@@ -44,11 +69,11 @@ typedef struct {
 } ngx_mcp_redis_subscriber_t;
 
 
-/* mcp_redis { ... } */
+/* mcp_redis { ... } and its lines */
 char *ngx_mcp_redis_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_redis_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* When http {} is complete: TLS, addresses. */
+/* When http {} is complete: defaults, TLS, addresses. */
 ngx_int_t ngx_mcp_redis_conf_finish(ngx_conf_t *cf,
     ngx_mcp_redis_conf_t *rcf);
 
