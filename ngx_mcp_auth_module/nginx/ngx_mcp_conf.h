@@ -29,6 +29,10 @@ char *ngx_mcp_issuer_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 char *ngx_mcp_conf_credential(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_credential_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* ngx_mcp_conf_secret.c: text with ${env:NAME} and ${file:PATH} in it, 16k at
+ * most, without control characters */
+char *ngx_mcp_conf_secret(ngx_conf_t *cf, ngx_str_t *text, ngx_str_t *out);
 char *ngx_mcp_conf_audit_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_mcp_conf_key_file(ngx_conf_t *cf, ngx_str_t *path,
     ngx_str_t *secret);
