@@ -30,7 +30,7 @@ static int mcp_assertion_jti(jwt_t *jwt);
 
 
 int
-mcp_assertion_check(const mcp_assertion_conf_t *conf, const char **error)
+mcp_assertion_check(mcp_assertion_conf_t *conf, const char **error)
 {
     BIO       *bio;
     char       group[32];
@@ -49,16 +49,17 @@ mcp_assertion_check(const mcp_assertion_conf_t *conf, const char **error)
         return MCP_ERROR;
     }
 
-    if (conf->es256) {
-        if (!EVP_PKEY_is_a(key, "EC")
-            || EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) != 1
-            || strcmp(group, "prime256v1") != 0) /* lint: strcmp, OpenSSL's */
-        {
-            *error = "ES256 needs a key on P-256";
-        }
+    if (EVP_PKEY_is_a(key, "EC")
+        && EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) == 1
+        && strcmp(group, "prime256v1") == 0) /* lint: strcmp, OpenSSL's */
+    {
+        conf->es256 = 1;
 
-    } else if (!EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_get_bits(key) < 2048) {
-        *error = "RS256 needs an RSA key of 2048 bits or more";
+    } else if (EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) >= 2048) {
+        conf->es256 = 0;
+
+    } else {
+        *error = "the key is neither RSA of 2048 bits or more nor on P-256";
     }
 
     EVP_PKEY_free(key);

@@ -14,13 +14,13 @@ typedef struct {
     mcp_str_t            audience;
     mcp_str_t            key;           /* PEM, private */
     mcp_str_t            key_id;        /* kid, or empty */
-    unsigned             es256:1;       /* else RS256 */
+    unsigned             es256:1;       /* else RS256; set by _check() */
 } mcp_assertion_conf_t;
 
 
-/* Does the key fit the algorithm (RSA of 2048 bits or more; P-256)?  MCP_OK, or
- * MCP_ERROR with *error static. */
-int mcp_assertion_check(const mcp_assertion_conf_t *conf, const char **error);
+/* The algorithm is the key's: RSA of 2048 bits or more, RS256; P-256, ES256.
+ * MCP_OK, or MCP_ERROR with *error static: it is no such key. */
+int mcp_assertion_check(mcp_assertion_conf_t *conf, const char **error);
 
 /* An assertion with exp = now + 60 and a random jti, in mem.  MCP_OK or
  * MCP_ERROR. */

@@ -70,7 +70,8 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
       .auth = MCP_OAUTH_BASIC,
       .rotates = 1,             /* until it is known better */
       .pkce = 1,
-      .lifetime = 300 },
+      .lifetime = 300,
+      .keepalive = 3 * 86400 },
 
     /* single use, and the old access token ends with it */
 
@@ -82,7 +83,8 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
       .auth = MCP_OAUTH_POST,
       .rotates = 1,
       .pkce = 1,
-      .lifetime = 0 },
+      .lifetime = 0,
+      .keepalive = 30 * 86400 },
 
     { .name = "atlassian",
       .token_endpoint = mcp_string("https://auth.atlassian.com/oauth/token"),
@@ -93,7 +95,8 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
       .json = 1,
       .rotates = 1,
       .grace = 600,
-      .lifetime = 3600 },
+      .lifetime = 3600,
+      .keepalive = 30 * 86400 },
 
     { .name = "slack",
       .token_endpoint = mcp_string("https://slack.com/api/oauth.v2.access"),
@@ -122,14 +125,16 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
       .auth = MCP_OAUTH_POST,
       .pkce = 1,
       .grace = -1,
-      .lifetime = 3600 },
+      .lifetime = 3600,
+      .keepalive = 30 * 86400 },
 
     { .name = "okta",
       .auth = MCP_OAUTH_BASIC,
       .rotates = 1,
       .pkce = 1,
       .grace = 30,
-      .lifetime = 3600 }
+      .lifetime = 3600,
+      .keepalive = 3 * 86400 }
 };
 
 

@@ -60,6 +60,8 @@ typedef struct {
                                            works; 0: none; -1: for ever */
     int                  lifetime;      /* s, without expires_in; 0: such a
                                            token never expires */
+    int                  keepalive;     /* s; a grant that nobody uses is
+                                           refreshed so often; 0: never */
     mcp_str_t            within;        /* member that has the tokens: Slack's
                                            "authed_user"; empty: the top */
 } mcp_oauth_provider_t;

@@ -35,6 +35,8 @@ static unsigned mcp_vault_parts(const mcp_vault_owner_t *o, const char *field,
 static void mcp_vault_time(mcp_buf_t *b, const char *key, int64_t value);
 static int mcp_vault_text(const mcp_mem_t *mem, json_t *object,
     const char *key, mcp_str_t *out);
+static void mcp_vault_member(mcp_buf_t *b, const char *key,
+    const mcp_str_t *value);
 static int mcp_vault_number(json_t *object, const char *key, int64_t *out);
 
 
@@ -515,6 +517,76 @@ mcp_vault_number(json_t *object, const char *key, int64_t *out)
     *out = json_integer_value(value);
 
     return MCP_OK;
+}
+
+
+void
+mcp_vault_owner_write(mcp_buf_t *b, const mcp_vault_owner_t *o)
+{
+    mcp_buf_lit(b, "{\"credential\":");
+    mcp_buf_json(b, o->credential.data, o->credential.len, MCP_VAULT_VALUE);
+
+    mcp_vault_member(b, ",\"issuer\":", &o->issuer);
+    mcp_vault_member(b, ",\"user\":", &o->user);
+    mcp_vault_member(b, ",\"client\":", &o->client);
+    mcp_vault_member(b, ",\"audience\":", &o->audience);
+    mcp_vault_member(b, ",\"scope\":", &o->scope);
+    mcp_vault_member(b, ",\"subject\":", &o->subject);
+
+    mcp_buf_lit(b, "}");
+}
+
+
+static void
+mcp_vault_member(mcp_buf_t *b, const char *key, const mcp_str_t *value)
+{
+    if (value->len) {
+        mcp_buf_put(b, key, strlen(key));
+        mcp_buf_json(b, value->data, value->len, MCP_VAULT_VALUE);
+    }
+}
+
+
+int
+mcp_vault_owner_parse(const mcp_str_t *text, const mcp_mem_t *mem,
+    mcp_vault_owner_t *o)
+{
+    int      rc;
+    json_t  *object;
+
+    memset(o, 0, sizeof(mcp_vault_owner_t));
+
+    object = json_loadb((const char *) text->data, text->len,
+                        JSON_REJECT_DUPLICATES, NULL);
+
+    if (!json_is_object(object)) {
+        json_decref(object);
+        return MCP_ERROR;
+    }
+
+    rc = (mcp_vault_text(mem, object, "credential", &o->credential) == MCP_OK
+          && mcp_vault_text(mem, object, "issuer", &o->issuer) == MCP_OK
+          && mcp_vault_text(mem, object, "user", &o->user) == MCP_OK
+          && mcp_vault_text(mem, object, "client", &o->client) == MCP_OK
+          && mcp_vault_text(mem, object, "audience", &o->audience) == MCP_OK
+          && mcp_vault_text(mem, object, "scope", &o->scope) == MCP_OK
+          && mcp_vault_text(mem, object, "subject", &o->subject) == MCP_OK
+          && o->credential.len)
+         ? MCP_OK : MCP_ERROR;
+
+    json_decref(object);
+
+    return rc;
+}
+
+
+void
+mcp_vault_owner_by_name(mcp_vault_owner_t *o, const unsigned char *name)
+{
+    memset(o, 0, sizeof(mcp_vault_owner_t));
+
+    o->subject.data = (unsigned char *) name;
+    o->subject.len = MCP_VAULT_NAME;
 }
 
 

@@ -87,6 +87,16 @@ int mcp_vault_open(const mcp_vault_ring_t *ring, const mcp_vault_owner_t *o,
     const char *field, uint64_t version, const mcp_str_t *sealed,
     unsigned char *out, size_t *len);
 
+/*
+ * What is sealed in the field "meta", version 0: credential, issuer and user,
+ * for whoever has the name of a record alone.  It is sealed for the owner that
+ * mcp_vault_owner_by_name() makes; what is read has to give that name again.
+ */
+void mcp_vault_owner_write(mcp_buf_t *b, const mcp_vault_owner_t *o);
+int mcp_vault_owner_parse(const mcp_str_t *text, const mcp_mem_t *mem,
+    mcp_vault_owner_t *o);
+void mcp_vault_owner_by_name(mcp_vault_owner_t *o, const unsigned char *name);
+
 /* The id of the key that sealed it, pointing into sealed; empty: malformed. */
 mcp_str_t mcp_vault_key_id(const mcp_str_t *sealed);
 

@@ -651,8 +651,8 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
     a->clear = ctx->server->clear.elts;
     a->nclear = ctx->server->clear.nelts;
 
-    if (ctx->swapped && ctx->server->credential) {
-        a->credential = *(mcp_str_t *) &ctx->server->credential->name;
+    if (ctx->swapped && ctx->credential) {
+        a->credential = *(mcp_str_t *) &ctx->credential->name;
     }
 
     a->auth_us = ctx->auth;

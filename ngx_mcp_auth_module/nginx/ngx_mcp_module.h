@@ -11,16 +11,19 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "mcp_assertion.h"
 #include "mcp_core.h"
 #include "mcp_digest.h"
 #include "mcp_jwk.h"
 #include "mcp_jwt.h"
 #include "mcp_list_filter.h"
 #include "mcp_message.h"
+#include "mcp_oauth.h"
 #include "mcp_policy.h"
 #include "mcp_principal.h"
 #include "mcp_seal.h"
 #include "mcp_sse.h"
+#include "mcp_vault.h"
 
 #include "ngx_mcp_cache.h"
 #include "ngx_mcp_fetch.h"
@@ -36,10 +39,13 @@
 #define NGX_MCP_CREDENTIAL_CONF  0x00040000
 #define NGX_MCP_SERVER_CONF      0x00080000
 #define NGX_MCP_ROLE_CONF        0x00100000
+
+#define NGX_MCP_CREDENTIAL_HEADERS  8   /* of one credential, at most */
 #define NGX_MCP_REDIS_CONF       0x00200000
 
 
 typedef struct ngx_mcp_keys_worker_s  ngx_mcp_keys_worker_t;
+typedef struct ngx_mcp_vault_s        ngx_mcp_vault_t;
 
 
 /* Lives in the waiting request's context; zeroed before first use. */
@@ -84,16 +90,66 @@ typedef struct {
 } ngx_mcp_issuer_t;
 
 
-/* mcp_credential NAME { ... } */
+typedef enum {
+    NGX_MCP_CREDENTIAL_STATIC = 0,
+    NGX_MCP_CREDENTIAL_CLIENT,          /* client_credentials */
+    NGX_MCP_CREDENTIAL_EXCHANGE,        /* token_exchange */
+    NGX_MCP_CREDENTIAL_USER             /* what that user granted */
+} ngx_mcp_credential_e;
+
+
+/* A header that carries it: before, the fetched token, after. */
 typedef struct {
     ngx_str_t                name;
-    ngx_str_t                header;
     ngx_str_t                lowcase;
     ngx_uint_t               hash;
-    ngx_str_t                value;     /* secret; never logged */
+    ngx_str_t                before;    /* secret; never logged */
+    ngx_str_t                after;
+    unsigned                 token:1;   /* 0: `before` is all of it */
+} ngx_mcp_credential_header_t;
+
+
+/* mcp_credential NAME { ... } */
+typedef struct ngx_mcp_credential_s  ngx_mcp_credential_t;
+
+struct ngx_mcp_credential_s {
+    ngx_str_t                name;
+    ngx_mcp_credential_e     type;
+    ngx_array_t              headers;   /* ngx_mcp_credential_header_t */
+
+    /* all but static: the token endpoint, and what is asked there */
+    mcp_oauth_provider_t     provider;  /* with what overrides it */
+    ngx_mcp_url_t            url;
+    ngx_mcp_fetch_conf_t     fetch;
+    ngx_msec_t               timeout;
+    ngx_str_t                client_id;
+    ngx_str_t                client_secret;     /* never logged */
+    mcp_assertion_conf_t     assertion;         /* private_key_jwt */
+    ngx_str_t                scope;
+    ngx_str_t                audience;
+    ngx_str_t                resource;
+    time_t                   keepalive; /* s; refresh unused grants so often;
+                                           0: never */
+    ngx_str_t                trusted_certificate;
+    ngx_str_t                connect_url;
+    ngx_str_t                fallback_name;
+    ngx_mcp_credential_t    *fallback;  /* for callers who can have none */
+
     ngx_str_t                conf_file;
     ngx_uint_t               conf_line;
-} ngx_mcp_credential_t;
+
+    /* while the block is read */
+    ngx_str_t                header;    /* of `value` */
+    ngx_uint_t               seen;      /* bits: which lines */
+};
+
+
+/* credential NAME [role=ROLE] of an mcp_server */
+typedef struct {
+    ngx_str_t                name;
+    ngx_mcp_credential_t    *credential;
+    ngx_uint_t               role;      /* its number; 0: everybody else */
+} ngx_mcp_server_credential_t;
 
 
 typedef enum {
@@ -118,8 +174,10 @@ typedef struct {
     u_char                   fingerprint[NGX_MCP_DIGEST];  /* of issuers */
     ngx_array_t              origins;           /* ngx_str_t */
     ngx_array_t              strip;             /* ngx_str_t: globs */
-    ngx_str_t                credential_name;
-    ngx_mcp_credential_t    *credential;        /* NULL: none */
+    ngx_array_t              credentials;       /* of these, those with a role
+                                                   first:
+                                                   ngx_mcp_server_credential_t
+                                                   */
     mcp_policy_t            *policy;
     mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
@@ -161,6 +219,8 @@ typedef struct {
     mcp_digest_key_t         digest;            /* set in init_process */
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
+    mcp_vault_ring_t         vault_keys;        /* mcp_vault_keys */
+    ngx_mcp_vault_t         *vault;             /* this worker's; NULL: none */
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
     ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
@@ -276,7 +336,12 @@ typedef struct {
     mcp_str_t                rule;
     ngx_int_t                rpc_code;  /* of our own answer */
 
-    ngx_table_elt_t         *credential; /* in the request; NULL: none */
+    ngx_mcp_credential_t    *credential;        /* shown; NULL: none */
+    ngx_table_elt_t         *secrets[NGX_MCP_CREDENTIAL_HEADERS];
+    ngx_uint_t               nsecrets;          /* in the request's headers */
+    ngx_str_t                fetched;   /* its token; cleansed before the log */
+    uint64_t                 credential_version;
+    uint64_t                 credential_us;     /* waited for it */
     ngx_table_elt_t         *session_header;    /* likewise */
 
     /* the response */
@@ -294,6 +359,8 @@ typedef struct {
     unsigned                 body_read:1;
     unsigned                 waiting:1;         /* keys */
     unsigned                 swapped:1;
+    unsigned                 fetching:1;        /* waits for a credential */
+    unsigned                 refreshed:1;       /* it, by that wait */
     unsigned                 would_deny:1;      /* in shadow */
     unsigned                 local:1;           /* we answer ourselves */
     unsigned                 preflight:1;

@@ -31,12 +31,15 @@ typedef struct {
     ngx_str_t            state;         /* "active", "reauth", "revoked" */
     ngx_str_t            tokens;        /* sealed */
     ngx_str_t            meta;          /* sealed: whose it is, for mcpctl */
-    ngx_str_t            flight;        /* "OWNER VERSION MS", or empty */
+    ngx_str_t            flight;        /* "VERSION S OWNER", or empty: a
+                                           refresh of that version began then */
     time_t               expires;       /* of the access token, s; 0: never */
+    ngx_msec_t           hold;          /* HELD: nobody asks the provider for so
+                                           long, ms; 0: somebody does */
 } ngx_mcp_record_t;
 
 /* record: valid during the call, NULL unless NGX_MCP_STORE_OK of a read or
- * lock, or CONFLICT. */
+ * lock, CONFLICT or HELD. */
 typedef void (*ngx_mcp_store_pt)(void *data, ngx_mcp_store_e rc,
     ngx_mcp_record_t *record);
 
@@ -67,11 +70,14 @@ ngx_int_t ngx_mcp_store_write(ngx_mcp_main_conf_t *mmcf, u_char *name,
     ngx_str_t *owner, uint64_t version, ngx_mcp_record_t *record, time_t keep,
     ngx_mcp_store_pt done, void *data, ngx_mcp_store_call_t **call);
 
-/* Gives the lock back; clear: nothing was sent to the provider, so the note
- * goes too. */
-ngx_int_t ngx_mcp_store_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
-    ngx_str_t *owner, ngx_uint_t clear, ngx_mcp_store_pt done, void *data,
-    ngx_mcp_store_call_t **call);
+/*
+ * Gives the lock back, or (hold, in ms, not 0) leaves it closed so long for
+ * everybody: the provider is not to be asked before.  clear: the provider did
+ * nothing, so the note goes too.  Nothing depends on the outcome: a lock that
+ * stays ends by itself.
+ */
+void ngx_mcp_store_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
+    ngx_str_t *owner, ngx_uint_t clear, ngx_msec_t hold);
 
 void ngx_mcp_store_cancel(ngx_mcp_store_call_t *call);
 

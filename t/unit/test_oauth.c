@@ -553,21 +553,20 @@ test_assertions(void **state)
 
     conf.key = pem(FX_RSA, 1);
     assert_int_equal(mcp_assertion_check(&conf, &error), MCP_OK);
-
-    conf.es256 = 1;
-    assert_int_equal(mcp_assertion_check(&conf, &error), MCP_ERROR);
-    assert_non_null(strstr(error, "P-256"));
-
-    conf.key = pem(FX_P384, 1);
-    assert_int_equal(mcp_assertion_check(&conf, &error), MCP_ERROR);
+    assert_int_equal(conf.es256, 0);
 
     conf.key = pem(FX_P256, 1);
     assert_int_equal(mcp_assertion_check(&conf, &error), MCP_OK);
+    assert_int_equal(conf.es256, 1);
 
-    conf.es256 = 0;
+    conf.key = pem(FX_P384, 1);
     assert_int_equal(mcp_assertion_check(&conf, &error), MCP_ERROR);
+    assert_non_null(strstr(error, "P-256"));
 
     conf.key = pem(FX_RSA_1024, 1);
+    assert_int_equal(mcp_assertion_check(&conf, &error), MCP_ERROR);
+
+    conf.key = pem(FX_ED25519, 1);
     assert_int_equal(mcp_assertion_check(&conf, &error), MCP_ERROR);
 
     conf.key = pem(FX_RSA, 0);

@@ -1,0 +1,113 @@
+/*
+ * One flight: from a credential that this worker lacks to one that it has.
+ * Between ngx_mcp_vault.c, which has what is warm, and ngx_mcp_flight.c.
+ */
+
+#ifndef NGX_MCP_FLIGHT_H
+#define NGX_MCP_FLIGHT_H
+
+
+#include "ngx_mcp_vault.h"
+#include "ngx_mcp_store.h"
+
+
+/* What this worker knows about one record. */
+typedef struct {
+    ngx_mcp_tree_node_t      tree;      /* by name */
+    ngx_queue_t              lru;
+    ngx_int_t                rc;        /* NGX_OK: token; NGX_DECLINED: to be
+                                           granted; NGX_ERROR: not now */
+    const char              *reason;
+    time_t                   retry;     /* s */
+    ngx_str_t                token;
+    uint64_t                 version;
+    ngx_uint_t               refreshed; /* by this worker */
+    time_t                   expires;   /* 0: never */
+    time_t                   refresh;   /* then; 0: never */
+    time_t                   look;      /* at the store, then */
+    time_t                   until;     /* not after that */
+    ngx_uint_t               failures;
+} ngx_mcp_warm_t;
+
+
+struct ngx_mcp_vault_s {
+    ngx_mcp_main_conf_t     *mmcf;
+    ngx_log_t               *log;
+
+    ngx_rbtree_t             warm;
+    ngx_rbtree_node_t        warm_sentinel;
+    ngx_queue_t              lru;               /* newest first */
+    ngx_uint_t               n;
+
+    ngx_rbtree_t             flights;
+    ngx_rbtree_node_t        flights_sentinel;
+    ngx_queue_t              all;
+    uint64_t                 serial;            /* of lock owners */
+};
+
+
+typedef struct {
+    ngx_mcp_tree_node_t      tree;      /* by name */
+    ngx_queue_t              queue;     /* of all */
+    ngx_queue_t              waiters;
+    ngx_mcp_vault_t         *vault;
+    ngx_pool_t              *pool;
+    ngx_mcp_credential_t    *cr;
+    mcp_vault_owner_t        owner;
+    ngx_str_t                subject;           /* exchange: the caller's */
+    time_t                   subject_expires;
+
+    ngx_event_t              timer;
+    ngx_msec_t               deadline;
+    ngx_msec_t               pause;             /* between two looks */
+    ngx_mcp_store_call_t    *call;
+    ngx_mcp_fetch_t         *fetch;
+    ngx_str_t                lock;              /* owner */
+
+    uint64_t                 version;           /* of the record */
+    mcp_vault_tokens_t       tokens;
+    ngx_mcp_record_t         record;            /* to be written */
+    time_t                   keep;
+    time_t                   asked;             /* the provider, s */
+    uint64_t                 asked_us;
+
+    unsigned                 locked:1;
+    unsigned                 lost:1;    /* a refresh of this version began
+                                           before, and its outcome is lost */
+    unsigned                 fresh:1;   /* tokens are of this flight */
+} ngx_mcp_flight_t;
+
+
+/* ngx_mcp_flight.c */
+
+/* NULL: none under way. */
+ngx_mcp_flight_t *ngx_mcp_flight_find(ngx_mcp_vault_t *v, u_char *name);
+
+/* Begins; wakes nobody before it returns.  NULL: cannot be. */
+ngx_mcp_flight_t *ngx_mcp_flight_start(ngx_mcp_vault_t *v,
+    ngx_mcp_credential_t *cr, const mcp_vault_owner_t *owner, u_char *name,
+    ngx_str_t *subject, time_t subject_expires);
+
+/* How long a request waits for one at most, ms. */
+ngx_msec_t ngx_mcp_flight_time(ngx_mcp_credential_t *cr);
+
+void ngx_mcp_flight_end_all(ngx_mcp_vault_t *v);
+
+
+/* ngx_mcp_vault.c */
+
+ngx_uint_t ngx_mcp_warm_valid(ngx_mcp_warm_t *e, time_t now);
+ngx_int_t ngx_mcp_warm_put(ngx_mcp_vault_t *v, u_char *name,
+    const mcp_vault_tokens_t *t, uint64_t version, ngx_uint_t refreshed);
+
+/* What is good serves on, and nobody asks before `later` s are over.
+ * NGX_DECLINED: nothing is good. */
+ngx_int_t ngx_mcp_warm_keep(ngx_mcp_vault_t *v, u_char *name, time_t later);
+
+/* It could not be had, for those who wait. */
+void ngx_mcp_warm_none(ngx_mcp_vault_t *v, u_char *name, ngx_int_t rc,
+    const char *reason, time_t retry);
+ngx_uint_t ngx_mcp_warm_failed(ngx_mcp_vault_t *v, u_char *name);
+
+
+#endif /* NGX_MCP_FLIGHT_H */

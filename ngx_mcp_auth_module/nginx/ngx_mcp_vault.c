@@ -1,0 +1,468 @@
+/*
+ * Downstream credentials that are fetched: what this worker holds of them, and
+ * who asks for more.  ngx_mcp_vault.h is the contract; the way to the store and
+ * to the provider is in ngx_mcp_flight.c.
+ *
+ * A warm credential serves without asking anybody: for 60 s since the store was
+ * last seen, and never past its end.  After 45 s it is looked at again while it
+ * serves; so is one of whose lifetime a fifth is left.  While the store cannot
+ * be reached a warm credential serves until its end.
+ *
+ * What could not be had is remembered for a second: those who wait ask again
+ * when the flight is over, and find it here.
+ *
+ * Tokens are in this worker's heap alone, and cleansed when they go.
+ */
+
+#include "ngx_mcp_flight.h"
+#include "ngx_mcp_conf.h"
+
+
+#define NGX_MCP_WARM_MAX    4096        /* entries */
+#define NGX_MCP_WARM_TIME   60          /* s */
+#define NGX_MCP_WARM_LOOK   45          /* s; then it is looked at again */
+#define NGX_MCP_WARM_NONE   1           /* s, of what could not be had */
+
+
+static ngx_mcp_warm_t *ngx_mcp_warm_find(ngx_mcp_vault_t *v, u_char *name);
+static ngx_mcp_warm_t *ngx_mcp_warm_entry(ngx_mcp_vault_t *v, u_char *name);
+static void ngx_mcp_warm_delete(ngx_mcp_vault_t *v, ngx_mcp_warm_t *e);
+static void ngx_mcp_warm_cleanse(ngx_mcp_warm_t *e);
+static ngx_int_t ngx_mcp_vault_answer(ngx_http_request_t *r,
+    ngx_mcp_warm_t *e, ngx_mcp_vault_result_t *res, const char **reason,
+    time_t *retry_after);
+static void ngx_mcp_vault_owner(const mcp_principal_t *p,
+    ngx_mcp_credential_t *cr, mcp_vault_owner_t *o);
+
+
+/* mcp_vault_keys PATH */
+char *
+ngx_mcp_vault_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    unsigned     line;
+    mcp_mem_t    mem;
+    ngx_str_t   *value, text;
+    const char  *error;
+
+    if (mmcf->vault_keys.nkeys) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_mcp_conf_key_file(cf, &value[1], &text) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    mem = ngx_mcp_mem(cf->pool);
+
+    if (mcp_vault_keys((mcp_str_t *) &text, &mem, &mmcf->vault_keys, &error,
+                       &line)
+        != MCP_OK)
+    {
+        return ngx_mcp_conf_error(cf, "\"%V\", line %ud: %s", &value[1], line,
+                                  error);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_mcp_vault_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_mcp_vault_t  *v;
+
+    if (!mmcf->fetched_credentials) {
+        return NGX_OK;
+    }
+
+    v = ngx_calloc(sizeof(ngx_mcp_vault_t), cycle->log);
+    if (v == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->mmcf = mmcf;
+    v->log = cycle->log;
+
+    ngx_rbtree_init(&v->warm, &v->warm_sentinel, ngx_mcp_tree_order);
+    ngx_rbtree_init(&v->flights, &v->flights_sentinel, ngx_mcp_tree_order);
+    ngx_queue_init(&v->lru);
+    ngx_queue_init(&v->all);
+
+    mmcf->vault = v;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_mcp_vault_exit_worker(ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_mcp_vault_t  *v;
+
+    v = mmcf->vault;
+
+    if (v == NULL) {
+        return;
+    }
+
+    ngx_mcp_flight_end_all(v);
+    ngx_mcp_vault_drop(mmcf, NULL);
+
+    ngx_free(v);
+    mmcf->vault = NULL;
+}
+
+
+ngx_int_t
+ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_credential_t *cr, ngx_str_t *subject, ngx_mcp_keys_waiter_t *w,
+    ngx_mcp_vault_result_t *res, const char **reason, time_t *retry_after)
+{
+    time_t             now;
+    u_char             name[MCP_VAULT_NAME];
+    ngx_mcp_warm_t    *e;
+    ngx_mcp_vault_t   *v;
+    mcp_vault_owner_t  owner;
+    ngx_mcp_flight_t  *f;
+
+    v = ((ngx_mcp_main_conf_t *)
+         ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module))->vault;
+
+    ngx_mcp_vault_owner(ctx->principal, cr, &owner);
+    mcp_vault_name(&owner, name);
+
+    now = ngx_time();
+    e = ngx_mcp_warm_find(v, name);
+    f = ngx_mcp_flight_find(v, name);
+
+    if (e && e->until > now
+        && (e->rc != NGX_OK || ngx_mcp_warm_valid(e, now)))
+    {
+        if (e->rc == NGX_OK && f == NULL
+            && (now >= e->look || (e->refresh && now >= e->refresh)))
+        {
+            /* in the background; a failure changes nothing here */
+
+            (void) ngx_mcp_flight_start(v, cr, &owner, name, subject,
+                                        ctx->principal->exp);
+        }
+
+        return ngx_mcp_vault_answer(r, e, res, reason, retry_after);
+    }
+
+    if (w->started && (ngx_msec_int_t) (ngx_current_msec - w->deadline) >= 0) {
+        *reason = "credential_timeout";
+        *retry_after = 1;
+        return NGX_ERROR;
+    }
+
+    if (f == NULL) {
+        f = ngx_mcp_flight_start(v, cr, &owner, name, subject,
+                                 ctx->principal->exp);
+    }
+
+    if (f == NULL) {
+        *reason = "credential_store";
+        *retry_after = 1;
+        return NGX_ERROR;
+    }
+
+    if (!w->started) {
+        w->started = 1;
+        w->deadline = ngx_current_msec + ngx_mcp_flight_time(cr);
+    }
+
+    w->waiting = 1;
+    ngx_queue_insert_tail(&f->waiters, &w->queue);
+
+    return NGX_AGAIN;
+}
+
+
+void
+ngx_mcp_vault_cancel(ngx_mcp_keys_waiter_t *w)
+{
+    if (w->waiting) {
+        w->waiting = 0;
+        ngx_queue_remove(&w->queue);
+    }
+}
+
+
+void
+ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name)
+{
+    ngx_queue_t      *q;
+    ngx_mcp_warm_t   *e;
+    ngx_mcp_vault_t  *v;
+
+    v = mmcf->vault;
+
+    if (v == NULL) {
+        return;
+    }
+
+    if (name) {
+        e = ngx_mcp_warm_find(v, name);
+
+        if (e) {
+            ngx_mcp_warm_delete(v, e);
+        }
+
+        return;
+    }
+
+    while (!ngx_queue_empty(&v->lru)) {
+        q = ngx_queue_head(&v->lru);
+        ngx_mcp_warm_delete(v, ngx_queue_data(q, ngx_mcp_warm_t, lru));
+    }
+}
+
+
+/* Whose it is depends on configuration and principal alone. */
+static void
+ngx_mcp_vault_owner(const mcp_principal_t *p, ngx_mcp_credential_t *cr,
+    mcp_vault_owner_t *o)
+{
+    ngx_memzero(o, sizeof(mcp_vault_owner_t));
+
+    o->credential = *(mcp_str_t *) &cr->name;
+
+    switch (cr->type) {
+
+    case NGX_MCP_CREDENTIAL_USER:
+        o->issuer = p->iss;
+        o->user = p->user;
+        break;
+
+    case NGX_MCP_CREDENTIAL_EXCHANGE:
+        o->issuer = p->iss;
+        o->user = p->user;
+        o->client = p->client;
+        o->subject = p->token_id;
+
+        /* fall through */
+
+    default: /* NGX_MCP_CREDENTIAL_CLIENT */
+        o->audience = *(mcp_str_t *) &cr->audience;
+        o->scope = *(mcp_str_t *) &cr->scope;
+    }
+}
+
+
+static ngx_int_t
+ngx_mcp_vault_answer(ngx_http_request_t *r, ngx_mcp_warm_t *e,
+    ngx_mcp_vault_result_t *res, const char **reason, time_t *retry_after)
+{
+    if (e->rc != NGX_OK) {
+        *reason = e->reason;
+        *retry_after = e->retry;
+        return e->rc;
+    }
+
+    res->token.data = ngx_pnalloc(r->pool, e->token.len);
+    if (res->token.data == NULL) {
+        *reason = "no_memory";
+        *retry_after = 1;
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(res->token.data, e->token.data, e->token.len);
+    res->token.len = e->token.len;
+    res->version = e->version;
+    res->refreshed = e->refreshed;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_mcp_warm_valid(ngx_mcp_warm_t *e, time_t now)
+{
+    return e->rc == NGX_OK && (e->expires == 0 || e->expires > now + 1);
+}
+
+
+/* A token that is good: its text is copied. */
+ngx_int_t
+ngx_mcp_warm_put(ngx_mcp_vault_t *v, u_char *name,
+    const mcp_vault_tokens_t *t, uint64_t version, ngx_uint_t refreshed)
+{
+    u_char          *token;
+    time_t           now;
+    ngx_mcp_warm_t  *e;
+
+    token = ngx_alloc(t->access_token.len, v->log);
+    e = token ? ngx_mcp_warm_entry(v, name) : NULL;
+
+    if (e == NULL) {
+        if (token) {
+            ngx_free(token);
+        }
+
+        return NGX_ERROR;
+    }
+
+    ngx_mcp_warm_cleanse(e);
+    ngx_memcpy(token, t->access_token.data, t->access_token.len);
+
+    now = ngx_time();
+
+    e->rc = NGX_OK;
+    e->token.data = token;
+    e->token.len = t->access_token.len;
+    e->version = version;
+    e->refreshed = refreshed;
+    e->expires = t->expires;
+    e->refresh = mcp_vault_refresh_at(t, ngx_random() % 1000);
+    e->until = now + NGX_MCP_WARM_TIME;
+    e->look = now + NGX_MCP_WARM_LOOK;
+    e->failures = 0;
+
+    if (e->expires) {
+        e->until = ngx_min(e->until, e->expires);
+    }
+
+    return NGX_OK;
+}
+
+
+/* The store says nothing, or the provider said no: what is good stays. */
+ngx_int_t
+ngx_mcp_warm_keep(ngx_mcp_vault_t *v, u_char *name, time_t later)
+{
+    time_t           now;
+    ngx_mcp_warm_t  *e;
+
+    e = ngx_mcp_warm_find(v, name);
+    now = ngx_time();
+
+    if (e == NULL || !ngx_mcp_warm_valid(e, now)) {
+        return NGX_DECLINED;
+    }
+
+    e->until = ngx_max(e->until, now + later + 1);
+    e->look = ngx_max(e->look, now + later);
+
+    if (e->refresh) {
+        e->refresh = ngx_max(e->refresh, now + later);
+    }
+
+    if (e->expires) {
+        e->until = ngx_min(e->until, e->expires);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_mcp_warm_none(ngx_mcp_vault_t *v, u_char *name, ngx_int_t rc,
+    const char *reason, time_t retry)
+{
+    ngx_mcp_warm_t  *e;
+
+    e = ngx_mcp_warm_entry(v, name);
+    if (e == NULL) {
+        return;
+    }
+
+    ngx_mcp_warm_cleanse(e);
+
+    e->rc = rc;
+    e->reason = reason;
+    e->retry = retry;
+    e->until = ngx_time() + NGX_MCP_WARM_NONE;
+}
+
+
+/* How often in a row, of this worker's knowledge. */
+ngx_uint_t
+ngx_mcp_warm_failed(ngx_mcp_vault_t *v, u_char *name)
+{
+    ngx_mcp_warm_t  *e;
+
+    e = ngx_mcp_warm_entry(v, name);
+
+    return e ? ++e->failures : 1;
+}
+
+
+static ngx_mcp_warm_t *
+ngx_mcp_warm_find(ngx_mcp_vault_t *v, u_char *name)
+{
+    ngx_mcp_warm_t       *e;
+    ngx_mcp_tree_node_t  *n;
+
+    n = ngx_mcp_tree_find(&v->warm, name);
+
+    if (n == NULL) {
+        return NULL;
+    }
+
+    e = ngx_queue_data(n, ngx_mcp_warm_t, tree);
+
+    ngx_queue_remove(&e->lru);
+    ngx_queue_insert_head(&v->lru, &e->lru);
+
+    return e;
+}
+
+
+/* There already, or new and good for nothing yet. */
+static ngx_mcp_warm_t *
+ngx_mcp_warm_entry(ngx_mcp_vault_t *v, u_char *name)
+{
+    ngx_mcp_warm_t  *e;
+
+    e = ngx_mcp_warm_find(v, name);
+    if (e) {
+        return e;
+    }
+
+    e = ngx_calloc(sizeof(ngx_mcp_warm_t), v->log);
+    if (e == NULL) {
+        return NULL;
+    }
+
+    if (v->n >= NGX_MCP_WARM_MAX) {
+        ngx_mcp_warm_delete(v, ngx_queue_data(ngx_queue_last(&v->lru),
+                                              ngx_mcp_warm_t, lru));
+    }
+
+    e->rc = NGX_ERROR;
+    e->reason = "credential_store";
+
+    ngx_mcp_tree_insert(&v->warm, &e->tree, name);
+    ngx_queue_insert_head(&v->lru, &e->lru);
+    v->n++;
+
+    return e;
+}
+
+
+static void
+ngx_mcp_warm_delete(ngx_mcp_vault_t *v, ngx_mcp_warm_t *e)
+{
+    ngx_rbtree_delete(&v->warm, &e->tree.node);
+    ngx_queue_remove(&e->lru);
+    v->n--;
+
+    ngx_mcp_warm_cleanse(e);
+    ngx_free(e);
+}
+
+
+static void
+ngx_mcp_warm_cleanse(ngx_mcp_warm_t *e)
+{
+    if (e->token.data) {
+        ngx_explicit_memzero(e->token.data, e->token.len);
+        ngx_free(e->token.data);
+        ngx_str_null(&e->token);
+    }
+}
