@@ -10,6 +10,9 @@
  * A record is one line of text, the same in the file and in Redis:
  *     pat ID KEYID:HASH issuer=URL user=U roles=R,... servers=S,... ...
  *     vat ID KEYID:HASH service=S roles=R,... servers=S,... ...
+ * with more of them in any order:
+ *     created=TIME expires=TIME [revoked=TIME] [scopes=S,...] [label=TEXT]
+ *     [by=WHO] [replaces=ID] [hint=XXXX]
  * Columns are separated by one space; in values, bytes outside 0x21 to 0x7e
  * and the four of "%,= " are written %XX.  An unknown key=value is an
  * error: a newer mcpctl may have meant a restriction.
@@ -22,13 +25,15 @@
 #include "mcp_core.h"
 #include "mcp_digest.h"
 #include "mcp_principal.h"
+#include "mcp_time.h"
 
 
 #define MCP_ACCESS_KEY_LEN     54       /* characters of a token */
 #define MCP_ACCESS_KEY_HASH    32       /* bytes */
 #define MCP_ACCESS_KEY_ID      16       /* of its id: "pat-" 12 base62 */
 #define MCP_ACCESS_KEY_LINE    4096     /* bytes of a record, at most */
-#define MCP_ACCESS_KEY_ITEMS   64       /* in a list */
+#define MCP_ACCESS_KEY_ITEMS   64       /* in a list; of servers
+                                           MCP_MAX_AUDIENCES */
 
 #define MCP_PEPPER_MIN         32       /* bytes of a pepper, at least */
 #define MCP_PEPPERS            8        /* in a ring */

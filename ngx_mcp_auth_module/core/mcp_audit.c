@@ -14,6 +14,7 @@
 
 #include "mcp_audit.h"
 #include "mcp_redact.h"
+#include "mcp_time.h"
 
 
 /* Bytes taken of a string. */
@@ -44,7 +45,10 @@
 
 
 static void mcp_audit_ts(mcp_buf_t *b, int64_t sec, unsigned usec);
-static void mcp_audit_two(unsigned char *p, unsigned n);
+static void mcp_audit_names(mcp_buf_t *b, const char *key, size_t len,
+    const mcp_str_t *names, unsigned n);
+static void mcp_audit_moment(mcp_buf_t *b, const char *key, size_t len,
+    int64_t sec);
 static void mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a);
@@ -82,6 +86,10 @@ static void mcp_audit_close(mcp_buf_t *b, unsigned char *start, size_t len);
     mcp_audit_safe_member(b, ",\"" key "\":", sizeof(key) + 3, s, max)
 #define mcp_audit_put_text(b, key, s)                                         \
     mcp_audit_text(b, ",\"" key "\":", sizeof(key) + 3, s)
+#define mcp_audit_put_names(b, key, names, n)                                 \
+    mcp_audit_names(b, ",\"" key "\":", sizeof(key) + 3, names, n)
+#define mcp_audit_put_moment(b, key, sec)                                     \
+    mcp_audit_moment(b, ",\"" key "\":", sizeof(key) + 3, sec)
 #define mcp_audit_open(b, key)                                                \
     mcp_buf_lit(b, ",\"" key "\":")
 #define mcp_audit_end(b, key, start)                                          \
@@ -124,6 +132,49 @@ mcp_audit_line(const mcp_audit_t *a, unsigned char *out)
     mcp_audit_put(&b, "client_ip", &a->client_ip, MCP_AUDIT_NAME);
     mcp_audit_put(&b, "request_id", &a->request_id, MCP_AUDIT_NAME);
     mcp_audit_put(&b, "trace_id", &a->trace_id, 32);
+
+    b.end += 2;
+    mcp_buf_lit(&b, "}\n");
+
+    return (size_t) (b.pos - out);
+}
+
+
+/*
+ * All strings and both lists at their longest take 6.5k: nothing is dropped but
+ * from the lists.
+ */
+
+size_t
+mcp_audit_operator_line(const mcp_audit_operator_t *a, unsigned char *out)
+{
+    mcp_buf_t  b;
+
+    mcp_buf_init(&b, out, MCP_AUDIT_MAX - 2);
+
+    mcp_buf_lit(&b, "{\"ts\":\"");
+    mcp_audit_ts(&b, a->sec, a->usec);
+    mcp_buf_lit(&b, "\"");
+    mcp_audit_put(&b, "node", &a->node, MCP_AUDIT_NAME);
+    mcp_audit_put_text(&b, "ev", a->ev);
+    mcp_audit_put_text(&b, "method", a->method);
+    mcp_audit_put_text(&b, "decision", a->decision);
+    mcp_audit_put_text(&b, "reason", a->reason);
+    mcp_audit_put(&b, "user", &a->user, MCP_AUDIT_WHO);
+    mcp_audit_put(&b, "client", &a->client, MCP_AUDIT_WHO);
+    mcp_audit_put_text(&b, "kind", a->kind);
+    mcp_audit_put_text(&b, "auth", a->auth);
+    mcp_audit_put(&b, "issuer", &a->issuer, MCP_AUDIT_WHO);
+    mcp_audit_put(&b, "token_id", &a->token_id, MCP_AUDIT_WHO);
+    mcp_audit_put_names(&b, "roles", a->roles, a->nroles);
+    mcp_audit_put_names(&b, "servers", a->servers, a->nservers);
+    mcp_audit_put_moment(&b, "expires", a->expires);
+    mcp_audit_put(&b, "replaces", &a->replaces, MCP_AUDIT_NAME);
+    mcp_audit_put_moment(&b, "at", a->at);
+    mcp_audit_put_moment(&b, "until", a->until);
+    mcp_audit_put_safe(&b, "note", &a->note, MCP_AUDIT_TARGET);
+    mcp_audit_put_text(&b, "store", a->store);
+    mcp_audit_put(&b, "by", &a->by, MCP_AUDIT_NAME);
 
     b.end += 2;
     mcp_buf_lit(&b, "}\n");
@@ -184,60 +235,74 @@ mcp_trace_id(const mcp_str_t *traceparent)
 }
 
 
-/*
- * RFC 3339, UTC.  Days to a date after H. Hinnant's civil_from_days: the year
- * is taken to begin on the first of March, so that the leap day is its last.
- */
+/* RFC 3339, UTC. */
 
 static void
 mcp_audit_ts(mcp_buf_t *b, int64_t sec, unsigned usec)
 {
-    unsigned       days, s, era, doe, yoe, doy, mp, year, month, day;
-    unsigned char  t[27];
+    unsigned       i;
+    mcp_buf_t      ts;
+    unsigned char  t[MCP_TIME_LEN + 7];
 
-    if (sec < 0) {
-        sec = 0;
+    mcp_buf_init(&ts, t, MCP_TIME_LEN);
+    mcp_time_write(&ts, sec);
 
-    } else if (sec > 253402300799) {    /* the last second of 9999 */
-        sec = 253402300799;
-    }
+    /* the fraction takes the place of the "Z" */
 
     usec = (usec > 999999) ? 999999 : usec;
+    t[MCP_TIME_LEN - 1] = '.';
 
-    days = (unsigned) (sec / 86400) + 719468;
-    s = (unsigned) (sec % 86400);
+    for (i = 0; i < 6; i++) {
+        t[MCP_TIME_LEN + 5 - i] = (unsigned char) ('0' + usec % 10);
+        usec /= 10;
+    }
 
-    era = days / 146097;
-    doe = days % 146097;
-    yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    mp = (5 * doy + 2) / 153;
-    day = doy - (153 * mp + 2) / 5 + 1;
-    month = (mp < 10) ? mp + 3 : mp - 9;
-    year = yoe + era * 400 + (month <= 2);
+    t[MCP_TIME_LEN + 6] = 'Z';
 
-    memcpy(t, "0000-00-00T00:00:00.000000Z", 27);
+    mcp_buf_put(b, t, sizeof(t));
+}
 
-    mcp_audit_two(t, year / 100);
-    mcp_audit_two(t + 2, year % 100);
-    mcp_audit_two(t + 5, month);
-    mcp_audit_two(t + 8, day);
-    mcp_audit_two(t + 11, s / 3600);
-    mcp_audit_two(t + 14, s / 60 % 60);
-    mcp_audit_two(t + 17, s % 60);
-    mcp_audit_two(t + 20, usec / 10000);
-    mcp_audit_two(t + 22, usec / 100 % 100);
-    mcp_audit_two(t + 24, usec % 100);
 
-    mcp_buf_put(b, t, 27);
+/* As many as fit into MCP_AUDIT_ROLES; a last U+2026 stands for the rest. */
+
+static void
+mcp_audit_names(mcp_buf_t *b, const char *key, size_t len,
+    const mcp_str_t *names, unsigned n)
+{
+    unsigned        i;
+    unsigned char  *start;
+
+    if (n == 0) {
+        return;
+    }
+
+    mcp_buf_put(b, key, len);
+    start = b->pos;
+
+    for (i = 0; i < n; i++) {
+        mcp_buf_put(b, i ? "," : "[", 1);
+
+        if (b->pos - start > MCP_AUDIT_ROLES - 2 * MCP_AUDIT_NAME) {
+            mcp_buf_lit(b, "\"\xE2\x80\xA6\"");
+            break;
+        }
+
+        mcp_audit_json(b, &names[i], MCP_AUDIT_NAME);
+    }
+
+    mcp_buf_lit(b, "]");
 }
 
 
 static void
-mcp_audit_two(unsigned char *p, unsigned n)
+mcp_audit_moment(mcp_buf_t *b, const char *key, size_t len, int64_t sec)
 {
-    p[0] = (unsigned char) ('0' + n / 10);
-    p[1] = (unsigned char) ('0' + n % 10);
+    if (sec) {
+        mcp_buf_put(b, key, len);
+        mcp_buf_lit(b, "\"");
+        mcp_time_write(b, sec);
+        mcp_buf_lit(b, "\"");
+    }
 }
 
 

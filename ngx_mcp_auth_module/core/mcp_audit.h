@@ -86,6 +86,43 @@ typedef struct {
  */
 size_t mcp_audit_line(const mcp_audit_t *a, unsigned char *out);
 
+/*
+ * What an operator did with tokens or revocations.  Keys have the names and the
+ * order that they have in other records; absent when empty.
+ */
+typedef struct {
+    int64_t              sec;           /* s since the epoch */
+    unsigned             usec;
+    mcp_str_t            node;
+    const char          *ev;            /* token revocation */
+    const char          *method;        /* token/create revoke/user ... */
+    const char          *decision;      /* allow error */
+    const char          *reason;
+
+    mcp_str_t            user;
+    mcp_str_t            client;
+    const char          *kind;          /* user service */
+    const char          *auth;          /* pat vat */
+    mcp_str_t            issuer;
+    mcp_str_t            token_id;
+    const mcp_str_t     *roles;
+    unsigned             nroles;
+
+    const mcp_str_t     *servers;       /* of the token */
+    unsigned             nservers;
+    int64_t              expires;       /* of it; s since the epoch, or 0 */
+    mcp_str_t            replaces;      /* the id of the token before it */
+    int64_t              at;            /* of the watermark, or 0 */
+    int64_t              until;
+    mcp_str_t            note;          /* label, or why it was revoked */
+    const char          *store;         /* file redis */
+    mcp_str_t            by;            /* who */
+} mcp_audit_operator_t;
+
+/* As mcp_audit_line(). */
+size_t mcp_audit_operator_line(const mcp_audit_operator_t *a,
+    unsigned char *out);
+
 /* The trace id of a W3C traceparent, strictly parsed (00-32hex-16hex-2hex, not
  * zero), or an empty string. */
 mcp_str_t mcp_trace_id(const mcp_str_t *traceparent);

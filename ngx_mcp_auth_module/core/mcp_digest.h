@@ -1,5 +1,5 @@
 /*
- * Keyed digests for the audit: HMAC-SHA256 (RFC 2104), cut to 128 bits.
+ * Keyed digests: HMAC-SHA256 (RFC 2104); for the audit cut to 128 bits.
  *
  * The key's two blocks are hashed once, when the key is set; a digest then
  * costs the message and two copies of a small struct.  No allocation, so that

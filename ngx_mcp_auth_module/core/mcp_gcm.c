@@ -54,6 +54,32 @@ mcp_hkdf(const mcp_str_t *secret, const mcp_str_t *salt, const mcp_str_t *info,
 
 
 int
+mcp_derive(const mcp_str_t *secret, const char *purpose, const char *what,
+    unsigned char *out, size_t len)
+{
+    mcp_buf_t      b;
+    mcp_str_t      info, none;
+    unsigned char  buf[64];
+
+    /* the NUL between them keeps purposes apart */
+
+    mcp_buf_init(&b, buf, sizeof(buf));
+    mcp_buf_put(&b, purpose, strlen(purpose) + 1);
+    mcp_buf_put(&b, what, strlen(what));
+
+    if (b.overflow) {
+        return MCP_ERROR;
+    }
+
+    info.data = b.start;
+    info.len = (size_t) (b.pos - b.start);
+    mcp_str_null(&none);
+
+    return mcp_hkdf(secret, &none, &info, out, len);
+}
+
+
+int
 mcp_gcm_seal(EVP_CIPHER_CTX *ctx, const unsigned char *key,
     const unsigned char *nonce, const mcp_str_t *head, const mcp_str_t *parts,
     unsigned nparts, const mcp_str_t *value, unsigned char *out)

@@ -25,6 +25,11 @@
 int mcp_hkdf(const mcp_str_t *secret, const mcp_str_t *salt,
     const mcp_str_t *info, unsigned char *out, size_t len);
 
+/* The same without salt, for two fixed words: keys of two purposes have nothing
+ * in common.  The info is purpose, a NUL, what; 64 bytes at most. */
+int mcp_derive(const mcp_str_t *secret, const char *purpose,
+    const char *what, unsigned char *out, size_t len);
+
 /*
  * value -> out: as many bytes, and MCP_GCM_TAG behind them.  head: associated
  * data before the parts, as it is.  MCP_OK or MCP_ERROR.

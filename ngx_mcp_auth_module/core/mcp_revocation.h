@@ -11,7 +11,8 @@
  * AT and TIME are RFC 3339 in UTC, whole seconds, "2026-11-25T15:10:40Z"; AT
  * is "-" when the revocation was lifted (in Redis; in a file the line goes).
  * Bytes outside 0x21 to 0x7e and "%" are written %XX, a lone "-" as %2D, the
- * empty string as "-".
+ * empty string as "-".  An unknown key=value is passed over: what a newer
+ * mcpctl adds must not keep a revocation from being one.
  *
  * In Redis each has a stamp, microseconds by the clock of Redis, always larger
  * than the one before it: of two lines about the same, that with the larger
@@ -25,11 +26,14 @@
 
 #include "mcp_core.h"
 #include "mcp_principal.h"
+#include "mcp_time.h"
 
 
 #define MCP_REVOCATION_LINE   2048      /* bytes, at most */
 #define MCP_REVOCATION_NAME   32        /* bytes of what is looked up */
 #define MCP_REVOCATION_NAMES  5         /* for one caller, at most */
+#define MCP_REVOCATION_STAMP  9007199254740991  /* the largest one: Lua counts
+                                                   in doubles */
 
 
 typedef enum {
@@ -62,8 +66,8 @@ void mcp_revocation_write(mcp_buf_t *b, const mcp_revocation_t *r);
 /* Its first three columns: the field in Redis. */
 void mcp_revocation_field(mcp_buf_t *b, const mcp_revocation_t *r);
 
-/* What it is found by: SHA-256 of type, issuer and value, each with its
- * length. */
+/* What it is found by: SHA-256 of the type, and of issuer and value, each with
+ * its length before it. */
 void mcp_revocation_name(const mcp_revocation_t *r, unsigned char *name);
 
 /* All names that concern this caller, how many is returned: all, its issuer,
@@ -81,25 +85,21 @@ int mcp_revocation_covers(int64_t at, int64_t iat, int leeway);
 /*
  * A whole file, line by line: lines, empty lines, comments ("#" first), and
  * "end" as the last one, without which it is not taken for complete.  each()
- * is called for every line in order; when it returns other than MCP_OK, that is
- * returned.  MCP_ERROR: *error (static) and *line (1 is the first).  Call it
- * twice, first with each NULL, to know that all of it is right.
+ * is called for every line in order, its strings are valid during the call;
+ * when it returns other than MCP_OK, that is returned and *error is NULL.
+ * MCP_ERROR: *error (static) and *line (1 is the first).  Call it twice, first
+ * with each NULL, to know that all of it is right.
  */
 int mcp_revocation_file(const mcp_str_t *text,
     int (*each)(void *ctx, const mcp_revocation_t *r), void *ctx,
     const char **error, unsigned *line);
-
-/* RFC 3339 in UTC, whole seconds <-> s since the epoch; for these lines and
- * those of mcp_access_key.  MCP_OK or MCP_ERROR; 20 characters. */
-int mcp_time_parse(const mcp_str_t *text, int64_t *sec);
-void mcp_time_write(mcp_buf_t *b, int64_t sec);
 
 /*
  * Lua for EVAL, NUL-terminated.  KEYS[1]: the hash of all, KEYS[2]: the
  * channel.  ARGV[1]: field, ARGV[2]: line, ARGV[3]: stamp, or "" for a new one.
  * Sets field to "STAMP LINE" and publishes "rev STAMP LINE", unless what is
  * there has the same or a larger stamp.  Returns the stamp that is there
- * afterwards, as a string.
+ * afterwards, as a string; or an error, and changes nothing.
  */
 extern const char  mcp_revocation_script[];
 

@@ -20,8 +20,6 @@
 #define MCP_SEAL_TAG      MCP_GCM_TAG
 
 
-static int mcp_seal_derive(const mcp_str_t *master, const char *purpose,
-    const char *what, unsigned char *out, size_t len);
 static void mcp_seal_nonce(const mcp_seal_key_t *k, const mcp_str_t *parts,
     unsigned nparts, const mcp_str_t *value, unsigned char *nonce);
 static size_t mcp_seal_encode(unsigned char *out, const unsigned char *p,
@@ -43,13 +41,12 @@ mcp_seal_add(mcp_seal_ring_t *ring, const mcp_str_t *master,
 
     k = &ring->keys[ring->nkeys];
 
-    if (mcp_seal_derive(master, purpose, "id", k->id, sizeof(k->id)) != MCP_OK
-        || mcp_seal_derive(master, purpose, "encrypt", k->encrypt,
-                           sizeof(k->encrypt)) != MCP_OK
-        || mcp_seal_derive(master, purpose, "nonce", nonce, sizeof(nonce))
+    if (mcp_derive(master, purpose, "id", k->id, sizeof(k->id)) != MCP_OK
+        || mcp_derive(master, purpose, "encrypt", k->encrypt,
+                      sizeof(k->encrypt)) != MCP_OK
+        || mcp_derive(master, purpose, "nonce", nonce, sizeof(nonce))
            != MCP_OK)
     {
-        ERR_clear_error();
         return MCP_ERROR;
     }
 
@@ -64,31 +61,6 @@ mcp_seal_add(mcp_seal_ring_t *ring, const mcp_str_t *master,
     ring->nkeys++;
 
     return MCP_OK;
-}
-
-
-/* The NUL between them keeps purposes apart. */
-static int
-mcp_seal_derive(const mcp_str_t *master, const char *purpose, const char *what,
-    unsigned char *out, size_t len)
-{
-    mcp_buf_t      b;
-    mcp_str_t      info, none;
-    unsigned char  buf[64];
-
-    mcp_buf_init(&b, buf, sizeof(buf));
-    mcp_buf_put(&b, purpose, strlen(purpose) + 1);
-    mcp_buf_put(&b, what, strlen(what));
-
-    if (b.overflow) {
-        return MCP_ERROR;
-    }
-
-    info.data = b.start;
-    info.len = (size_t) (b.pos - b.start);
-    mcp_str_null(&none);
-
-    return mcp_hkdf(master, &none, &info, out, len);
 }
 
 

@@ -1,5 +1,5 @@
 /*
- * Every difference between nginx versions, and nowhere else.
+ * Every difference between versions of nginx, and of hiredis, and nowhere else.
  */
 
 #ifndef NGX_MCP_COMPAT_H
@@ -8,6 +8,8 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+
+#include <hiredis/hiredis.h>
 
 
 /* ngx_table_elt_t.next: linked headers of the same name, since 1.23.0 */
@@ -23,6 +25,14 @@
 #define ngx_mcp_forget_cookies(r)  (r)->headers_in.cookie = NULL
 #else
 #define ngx_mcp_forget_cookies(r)  (r)->headers_in.cookies.nelts = 0
+#endif
+
+
+/* elements of an array: int before hiredis 1.0 */
+#if (HIREDIS_MAJOR >= 1)
+typedef size_t  ngx_mcp_redis_elements_t;
+#else
+typedef int     ngx_mcp_redis_elements_t;
 #endif
 
 

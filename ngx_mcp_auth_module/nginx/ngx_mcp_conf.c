@@ -1,7 +1,8 @@
 /*
  * The directives: their table, what the blocks share, and mcp_auth.
- * The blocks are in ngx_mcp_conf_issuer.c, _credential.c and _server.c; what
- * is done when http {} is complete is in ngx_mcp_conf_finish.c.
+ * The blocks are in ngx_mcp_conf_issuer.c, _credential.c and _server.c, and in
+ * ngx_mcp_redis_conf.c; what is done when http {} is complete is in
+ * ngx_mcp_conf_finish.c.
  *
  * The blocks are ordinary nginx blocks with their own contexts; inside one, the
  * main configuration's issuer, credential, server and role point at what is
@@ -14,7 +15,8 @@
 
 
 #define NGX_MCP_ANY_BLOCK  (NGX_MCP_ISSUER_CONF|NGX_MCP_CREDENTIAL_CONF      \
-                            |NGX_MCP_SERVER_CONF|NGX_MCP_ROLE_CONF)
+                            |NGX_MCP_SERVER_CONF|NGX_MCP_ROLE_CONF            \
+                            |NGX_MCP_REDIS_CONF)
 
 
 static ngx_int_t ngx_mcp_conf_error_pages(ngx_conf_t *cf,
@@ -193,6 +195,34 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_server_rule),
     ngx_mcp_line("deny", NGX_MCP_ROLE_CONF, NGX_CONF_2MORE,
                  ngx_mcp_server_rule),
+
+    ngx_mcp_line("mcp_redis", NGX_HTTP_MAIN_CONF,
+                 NGX_CONF_BLOCK|NGX_CONF_NOARGS, ngx_mcp_redis_conf),
+
+    ngx_mcp_line("server", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("user", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("password", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("database", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("tls", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("ssl_trusted_certificate", NGX_MCP_REDIS_CONF,
+                 NGX_CONF_TAKE1, ngx_mcp_redis_line),
+    ngx_mcp_line("ssl_name", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("prefix", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("timeout", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("connect_timeout", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("revocation_stale", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
+    ngx_mcp_line("max_reply", NGX_MCP_REDIS_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_redis_line),
 
     ngx_mcp_line("include", NGX_MCP_ANY_BLOCK, NGX_CONF_TAKE1,
                  ngx_conf_include),

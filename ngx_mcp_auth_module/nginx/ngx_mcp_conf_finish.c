@@ -63,6 +63,12 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
         }
     }
 
+    if (mmcf->redis
+        && ngx_mcp_redis_conf_finish(cf, mmcf->redis) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (!mmcf->used) {
         return NGX_OK;
     }

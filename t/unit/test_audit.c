@@ -764,6 +764,133 @@ test_random(void **state)
 }
 
 
+/* What an operator did: all keys in order, none that is empty. */
+
+static void
+test_operator(void **state)
+{
+    json_t                *root;
+    mcp_str_t              roles[2], servers[1];
+    const char            *want;
+    mcp_audit_operator_t   a;
+
+    (void) state;
+
+    memset(&a, 0, sizeof(a));
+    roles[0] = str("engineer");
+    roles[1] = str("on\"call");
+    servers[0] = str("*");
+
+    a.sec = 1795392123;
+    a.usec = 4567;
+    a.ev = "token";
+    a.method = "token/create";
+    a.decision = "allow";
+    a.by = str("root");
+
+    len = mcp_audit_operator_line(&a, line);
+    want = "{\"ts\":\"2026-11-23T00:02:03.004567Z\",\"ev\":\"token\","
+           "\"method\":\"token/create\",\"decision\":\"allow\","
+           "\"by\":\"root\"}\n";
+    assert_int_equal(len, strlen(want));
+    assert_memory_equal(line, want, len);
+
+    a.node = str("gw1");
+    a.reason = "allow";
+    a.user = str("00u1");
+    a.client = str("ci");
+    a.kind = "user";
+    a.auth = "pat";
+    a.issuer = str("https://id.example.com");
+    a.token_id = str("pat-1");
+    a.roles = roles;
+    a.nroles = 2;
+    a.servers = servers;
+    a.nservers = 1;
+    a.expires = 86400;
+    a.replaces = str("pat-0");
+    a.at = 60;
+    a.until = 3600;
+    a.note = str("my\n"
+                 "mcpp_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1otwYp");
+    a.store = "file";
+
+    len = mcp_audit_operator_line(&a, line);
+    want = "{\"ts\":\"2026-11-23T00:02:03.004567Z\",\"node\":\"gw1\","
+           "\"ev\":\"token\",\"method\":\"token/create\","
+           "\"decision\":\"allow\",\"reason\":\"allow\",\"user\":\"00u1\","
+           "\"client\":\"ci\",\"kind\":\"user\",\"auth\":\"pat\","
+           "\"issuer\":\"https://id.example.com\",\"token_id\":\"pat-1\","
+           "\"roles\":[\"engineer\",\"on\\\"call\"],\"servers\":[\"*\"],"
+           "\"expires\":\"1970-01-02T00:00:00Z\",\"replaces\":\"pat-0\","
+           "\"at\":\"1970-01-01T00:01:00Z\","
+           "\"until\":\"1970-01-01T01:00:00Z\","
+           "\"note\":\"my\\n[redacted:own]\",\"store\":\"file\","
+           "\"by\":\"root\"}\n";
+    assert_int_equal(len, strlen(want));
+    assert_memory_equal(line, want, len);
+
+    root = json_loadb((char *) line, len, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    json_decref(root);
+}
+
+
+/* Everything at its longest, of the characters that take most: still whole. */
+
+static void
+test_operator_huge(void **state)
+{
+    char                  *text;
+    json_t                *root;
+    unsigned               i, k;
+    mcp_str_t              names[64];
+    mcp_audit_operator_t   a;
+
+    static const char  *fill[] = { "x", "\x01", "\"", "\xff", "\xE2\x80\xA8" };
+
+    (void) state;
+
+    for (i = 0; i < NELTS(fill); i++) {
+        text = alloc(NULL, 4001);
+        text[0] = '\0';
+
+        while (strlen(text) + 4 < 4000) {
+            strcat(text, fill[i]);
+        }
+
+        for (k = 0; k < 64; k++) {
+            names[k] = str(text);
+        }
+
+        memset(&a, 0, sizeof(a));
+        a.sec = INT64_MAX;
+        a.usec = UINT32_MAX;
+        a.ev = a.method = a.decision = a.reason = text;
+        a.kind = a.auth = a.store = text;
+        a.node = a.user = a.client = a.issuer = a.token_id = names[0];
+        a.replaces = a.note = a.by = names[0];
+        a.roles = a.servers = names;
+        a.nroles = a.nservers = 64;
+        a.expires = a.at = a.until = INT64_MAX;
+
+        memset(line, '#', sizeof(line));
+        len = mcp_audit_operator_line(&a, line);
+        assert_true(len < MCP_AUDIT_MAX);
+        assert_int_equal(line[MCP_AUDIT_MAX], '#');
+        assert_int_equal(line[len - 1], '\n');
+        assert_null(memchr(line, '\n', len - 1));
+
+        root = json_loadb((char *) line, len, JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(root);
+        assert_int_equal(json_object_size(root), 21);
+        assert_in_range(json_array_size(json_object_get(root, "roles")), 2,
+                        63);
+        json_decref(root);
+    }
+}
+
+
 static void
 test_trace(void **state)
 {
@@ -824,6 +951,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_injection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_huge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_operator, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_operator_huge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trace, setup, teardown)
     };
 
