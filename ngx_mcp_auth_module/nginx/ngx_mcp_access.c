@@ -37,9 +37,6 @@ static ngx_int_t ngx_mcp_access_verified(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_refuse(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, const char *reason);
-static ngx_int_t ngx_mcp_access_wait(ngx_http_request_t *r,
-    ngx_mcp_ctx_t *ctx);
-static void ngx_mcp_access_wake(void *data);
 static ngx_int_t ngx_mcp_access_caller(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_body(ngx_http_request_t *r,
@@ -428,10 +425,11 @@ ngx_mcp_access_verified(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
 
 /*
- * Lets go of the request until the keys call.  Meanwhile a client that goes is
+ * Lets go of the request until whoever it waits for calls (the access phase for
+ * keys, precontent for a credential).  Meanwhile a client that goes is
  * noticed, as in ngx_http_limit_req_module.
  */
-static ngx_int_t
+ngx_int_t
 ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
     ngx_connection_t  *c;
@@ -455,7 +453,7 @@ ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 }
 
 
-static void
+void
 ngx_mcp_access_wake(void *data)
 {
     ngx_mcp_ctx_t *ctx = data;

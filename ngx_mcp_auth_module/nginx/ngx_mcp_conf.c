@@ -12,6 +12,7 @@
 
 #include "ngx_mcp_conf.h"
 #include "ngx_mcp_session.h"
+#include "ngx_mcp_vault.h"
 
 
 #define NGX_MCP_ANY_BLOCK  (NGX_MCP_ISSUER_CONF|NGX_MCP_CREDENTIAL_CONF      \
@@ -71,6 +72,13 @@ ngx_command_t  ngx_mcp_commands[] = {
     { ngx_string("mcp_audit_key"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_mcp_conf_audit_key,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mcp_vault_keys"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_mcp_vault_conf,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },

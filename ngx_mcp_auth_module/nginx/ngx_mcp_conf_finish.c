@@ -4,6 +4,7 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_vault.h"
 #include "ngx_mcp_keys.h"
 #include "mcp_reply.h"
 
@@ -66,6 +67,10 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
     if (mmcf->redis
         && ngx_mcp_redis_conf_finish(cf, mmcf->redis) != NGX_OK)
     {
+        return NGX_ERROR;
+    }
+
+    if (ngx_mcp_vault_conf_finish(cf, mmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 

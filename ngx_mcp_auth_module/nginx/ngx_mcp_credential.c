@@ -14,7 +14,6 @@
  */
 
 #include "ngx_mcp_credential.h"
-#include "ngx_mcp_connect.h"
 #include "ngx_mcp_reply.h"
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_vault.h"
@@ -43,6 +42,7 @@ ngx_mcp_credential_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         cr = cr->fallback;
 
         if (cr == NULL) {
+            ctx->state = NGX_MCP_REFUSED;
             return ngx_mcp_reply_error(r, ctx, NGX_HTTP_FORBIDDEN, 403,
                                        "This server is for people: it needs "
                                        "the token of one", "no_person");
@@ -141,11 +141,13 @@ ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         return ngx_mcp_access_wait(r, ctx);
 
     case NGX_DECLINED:
-        ctx->failed_credential = cr;
-        return ngx_mcp_connect_reply(r, ctx, cr, reason);
+        ctx->state = NGX_MCP_REFUSED;
+        ctx->wanted = cr;
+        return ngx_mcp_reply_connect(r, ctx, cr, reason);
 
     default:
-        ctx->failed_credential = cr;
+        ctx->state = NGX_MCP_REFUSED;
+        ctx->wanted = cr;
         return ngx_mcp_reply_unavailable(r, ctx, retry, reason);
     }
 }

@@ -642,14 +642,16 @@ ngx_mcp_flight_asked(void *data, ngx_mcp_fetch_result_t *res)
 {
     ngx_mcp_flight_t *f = data;
 
+    ngx_uint_t          level;
     mcp_oauth_answer_t  a;
 
     f->fetch = NULL;
 
     ngx_mcp_flight_class(f, res, &a);
 
-    ngx_log_error(a.class == MCP_OAUTH_OK ? NGX_LOG_INFO : NGX_LOG_ERR,
-                  f->vault->log, 0,
+    level = (a.class == MCP_OAUTH_OK) ? NGX_LOG_INFO : NGX_LOG_ERR;
+
+    ngx_log_error(level, f->vault->log, 0,
                   "mcp_credential \"%V\": token endpoint: %s%s%s (%ui)",
                   &f->cr->name, mcp_oauth_class_name(a.class),
                   a.error ? ", " : "", a.error ? a.error : "", res->status);

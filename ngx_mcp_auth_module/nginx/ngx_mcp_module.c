@@ -10,6 +10,7 @@
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_stream.h"
+#include "ngx_mcp_vault.h"
 #include "mcp_audit.h"
 
 #if defined(__GLIBC__)
@@ -323,7 +324,8 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK
-        || ngx_mcp_stream_init_worker(mmcf) != NGX_OK)
+        || ngx_mcp_stream_init_worker(mmcf) != NGX_OK
+        || ngx_mcp_vault_init_worker(cycle, mmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -382,6 +384,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_mcp_vault_exit_worker(mmcf);
     ngx_mcp_keys_exit_worker(mmcf);
     ngx_mcp_log_exit_worker(mmcf);
     ngx_mcp_stream_exit_worker(mmcf);

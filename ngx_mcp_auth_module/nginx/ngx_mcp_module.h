@@ -220,6 +220,7 @@ typedef struct {
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     mcp_vault_ring_t         vault_keys;        /* mcp_vault_keys */
+    ngx_uint_t               fetched_credentials;
     ngx_mcp_vault_t         *vault;             /* this worker's; NULL: none */
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
@@ -341,7 +342,9 @@ typedef struct {
     ngx_uint_t               nsecrets;          /* in the request's headers */
     ngx_str_t                fetched;   /* its token; cleansed before the log */
     uint64_t                 credential_version;
-    uint64_t                 credential_us;     /* waited for it */
+    ngx_mcp_credential_t    *wanted;    /* it could not be had */
+    uint64_t                 credential_began;
+    uint64_t                 credential_us;     /* until it was there */
     ngx_table_elt_t         *session_header;    /* likewise */
 
     /* the response */
@@ -359,8 +362,9 @@ typedef struct {
     unsigned                 body_read:1;
     unsigned                 waiting:1;         /* keys */
     unsigned                 swapped:1;
-    unsigned                 fetching:1;        /* waits for a credential */
-    unsigned                 refreshed:1;       /* it, by that wait */
+    unsigned                 credential_waited:1;
+    unsigned                 refreshed:1;       /* the credential, meanwhile */
+    unsigned                 session_elicit:1;  /* the client opens URLs */
     unsigned                 would_deny:1;      /* in shadow */
     unsigned                 local:1;           /* we answer ourselves */
     unsigned                 preflight:1;
@@ -398,6 +402,8 @@ extern ngx_command_t  ngx_mcp_commands[];
 /* ngx_mcp_access.c */
 ngx_int_t ngx_mcp_access_handler(ngx_http_request_t *r);
 void ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx);
+ngx_int_t ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+void ngx_mcp_access_wake(void *data);
 ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_str_t *token);
 void ngx_mcp_token_key(ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv,
     ngx_str_t *token, u_char *key);

@@ -104,14 +104,14 @@ ngx_mcp_store_redis_read(ngx_mcp_main_conf_t *mmcf, u_char *name,
 
     static const char  *fields[] = { "v", "st", "tok", "meta", "exp", "fl" };
 
-    if (mmcf->redis_conf->prefix.len > 64) {
+    if (mmcf->redis->prefix.len > 64) {
         return NGX_ERROR;
     }
 
     ngx_mcp_store_lit(&argv[0], "HMGET");
 
     argv[1].data = key;
-    argv[1].len = ngx_sprintf(key, "%Vcred:%*s", &mmcf->redis_conf->prefix,
+    argv[1].len = ngx_sprintf(key, "%Vcred:%*s", &mmcf->redis->prefix,
                               (size_t) MCP_VAULT_NAME, name) - key;
 
     for (i = 0; i < NGX_MCP_STORE_FIELDS; i++) {
@@ -179,7 +179,7 @@ ngx_mcp_store_redis_write(ngx_mcp_main_conf_t *mmcf, u_char *name,
 
     argv[n].data = channel;
     argv[n++].len = ngx_sprintf(channel, "%Vevents",
-                                &mmcf->redis_conf->prefix) - channel;
+                                &mmcf->redis->prefix) - channel;
 
     return ngx_mcp_store_redis_send(mmcf, argv, n, ngx_mcp_store_redis_written,
                                     done, data, call);
@@ -205,7 +205,7 @@ ngx_mcp_store_redis_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
     n++;
     ngx_mcp_store_redis_number(&argv[n++], ms, hold);
 
-    (void) ngx_mcp_redis_send(mmcf->redis, n, argv,
+    (void) ngx_mcp_redis_send(mmcf->redis_client, n, argv,
                               ngx_mcp_store_redis_ignore, NULL, NULL);
 }
 
@@ -222,7 +222,7 @@ ngx_mcp_store_redis_begin(ngx_mcp_main_conf_t *mmcf, ngx_str_t *argv,
 
     static const char  *kinds[] = { "cred:", "lock:", "creds" };
 
-    prefix = &mmcf->redis_conf->prefix;
+    prefix = &mmcf->redis->prefix;
 
     if (prefix->len > 64) {
         return 0;
@@ -270,7 +270,7 @@ ngx_mcp_store_redis_send(ngx_mcp_main_conf_t *mmcf, ngx_str_t *argv,
         return NGX_ERROR;
     }
 
-    rc = ngx_mcp_redis_send(mmcf->redis, argc, argv, handler, sc,
+    rc = ngx_mcp_redis_send(mmcf->redis_client, argc, argv, handler, sc,
                             ngx_mcp_store_redis_call(sc));
 
     if (rc != NGX_AGAIN) {

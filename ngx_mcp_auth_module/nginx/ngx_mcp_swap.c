@@ -115,8 +115,11 @@ ngx_mcp_swap_handler(ngx_http_request_t *r)
 void
 ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
 {
-    ngx_uint_t           i;
-    ngx_http_request_t  *r;
+    ngx_uint_t                    i;
+    ngx_http_request_t           *r;
+    ngx_mcp_credential_header_t  *ch;
+
+    ngx_mcp_credential_forget(ctx);
 
     if (ctx->nsecrets == 0 && ctx->session_header == NULL) {
         return;
@@ -130,7 +133,15 @@ ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
     }
 
     if (ctx->nsecrets) {
+        ch = ctx->credential->headers.elts;
+
         for (i = 0; i < ctx->nsecrets; i++) {
+
+            if (ch[i].token) {
+                ngx_explicit_memzero(ctx->secrets[i]->value.data,
+                                     ctx->secrets[i]->value.len);
+            }
+
             ngx_str_set(&ctx->secrets[i]->value, "");
         }
 

@@ -15,7 +15,6 @@
  */
 
 #include "ngx_mcp_flight.h"
-#include "ngx_mcp_conf.h"
 
 
 #define NGX_MCP_WARM_MAX    4096        /* entries */
@@ -33,41 +32,6 @@ static ngx_int_t ngx_mcp_vault_answer(ngx_http_request_t *r,
     time_t *retry_after);
 static void ngx_mcp_vault_owner(const mcp_principal_t *p,
     ngx_mcp_credential_t *cr, mcp_vault_owner_t *o);
-
-
-/* mcp_vault_keys PATH */
-char *
-ngx_mcp_vault_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_mcp_main_conf_t *mmcf = conf;
-
-    unsigned     line;
-    mcp_mem_t    mem;
-    ngx_str_t   *value, text;
-    const char  *error;
-
-    if (mmcf->vault_keys.nkeys) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_mcp_conf_key_file(cf, &value[1], &text) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    mem = ngx_mcp_mem(cf->pool);
-
-    if (mcp_vault_keys((mcp_str_t *) &text, &mem, &mmcf->vault_keys, &error,
-                       &line)
-        != MCP_OK)
-    {
-        return ngx_mcp_conf_error(cf, "\"%V\", line %ud: %s", &value[1], line,
-                                  error);
-    }
-
-    return NGX_CONF_OK;
-}
 
 
 ngx_int_t
