@@ -14,6 +14,7 @@ TOP     := $(CURDIR)
 BUILD   := build
 CC_NAME := $(notdir $(CC))
 CORE    := ngx_mcp_auth_module/core
+CTL     := ngx_mcp_auth_module/mcpctl
 
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined \
              -fno-omit-frame-pointer
@@ -33,17 +34,35 @@ TEST_CFLAGS := -std=gnu11 -D_GNU_SOURCE= -O1 -g -Wall -Wextra -Werror \
 TEST_LIBS   := -lcmocka -ljwt -ljansson -lssl -lcrypto
 
 CORE_OBJS  := $(patsubst $(CORE)/%.c,$(UNIT)/core/%.o,$(wildcard $(CORE)/*.c))
+
+# mcpctl is what CC makes; with SAN the one of the tests is another
+
+CTL_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -Wshadow \
+              -DMCPCTL_VERSION='"$(shell sed -n \
+                  's/^\#define NGX_MCP_VERSION  "\(.*\)"/\1/p' \
+                  ngx_mcp_auth_module/nginx/ngx_mcp_module.h)"' \
+              -I$(CORE) $(CTL_HARDEN) $(if $(SAN),$(SAN_FLAGS))
+CTL_HARDEN := -fstack-protector-strong -fPIE \
+              $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+CTL_LIBS   := -pie -Wl,-z,relro,-z,now -l:libhiredis.a -ljansson -lssl -lcrypto
+CTL_OBJS   := $(patsubst $(CTL)/%.c,$(UNIT)/mcpctl/%.o,$(wildcard $(CTL)/*.c))
+MCPCTL     := $(if $(SAN),$(UNIT)/mcpctl/mcpctl,$(BUILD)/mcpctl)
+
 UNIT_TESTS := $(patsubst t/unit/%.c,$(UNIT)/%,$(wildcard t/unit/test_*.c))
 T          := $(sort $(wildcard t/*.t))
 MINT       := $(if $(wildcard t/lib/mint.c),$(BUILD)/mint)
 
 MODULES_DIR := /usr/lib/nginx/modules
+SBIN_DIR    := /usr/sbin
+MAN_DIR     := /usr/share/man/man8
+BASH_DIR    := /usr/share/bash-completion/completions
 
 export ASAN_OPTIONS  := detect_odr_violation=0:detect_stack_use_after_return=1
 export LSAN_OPTIONS  := suppressions=$(TOP)/t/lib/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS := print_stacktrace=1
 
 export MCP_TEST_MINT := $(TOP)/$(BUILD)/mint
+export MCP_TEST_MCPCTL := $(TOP)/$(MCPCTL)
 ifdef SAN
 export MCP_TEST_SAN   := 1
 export MCP_TEST_NGINX := $(TOP)/$(BUILD)/san/nginx
@@ -58,12 +77,17 @@ export MCP_TEST_MODULE ?= $(TOP)/$(BUILD)/ngx_http_mcp_auth_module.so
 endif
 
 
-.PHONY: help deps build san valgrind lint unit-build unit prove e2e test \
+BENCH = $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+        $(if $(ONLY),--only '$(ONLY)') $(if $(CHECK),--check)
+
+
+.PHONY: help deps build san valgrind lint unit-build unit prove e2e test bench \
         test-valgrind test-valgrind-run run install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
-	@echo 'make build      build/ngx_http_mcp_auth_module.so; CC=clang as well'
+	@echo 'make build      build/ngx_http_mcp_auth_module.so and build/mcpctl;'
+	@echo '                CC=clang as well'
 	@echo 'make test       build, lint and all tests; SAN=1: under sanitizers'
 	@echo 'make lint       layer rules, banned functions, style'
 	@echo 'make unit       unit tests of core/; SAN=1'
@@ -71,8 +95,9 @@ help:
 	@echo 'make e2e        official MCP clients and servers against it'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
+	@echo 'make bench      CPU time of a request; ROUNDS=9 SECONDS=1 ONLY= CHECK=1'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
-	@echo 'make install    into $(MODULES_DIR); DESTDIR='
+	@echo 'make install    into $(MODULES_DIR) and $(SBIN_DIR); DESTDIR='
 	@echo 'make clean      remove build/'
 
 deps:
@@ -81,7 +106,7 @@ deps:
 # core/ is compiled twice: as part of the module, with nginx's flags, and here
 # with stricter ones, as plain C11 without any nginx header at hand
 
-build: $(CORE_OBJS)
+build: $(CORE_OBJS) $(MCPCTL)
 	@build-aux/module '$(CC)' '$(TOP)/$(BUILD)'
 
 san:
@@ -98,6 +123,17 @@ $(UNIT)/core/%.o: $(CORE)/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
 
+$(UNIT)/mcpctl/%.o: $(CTL)/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CTL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# never over the old file: it may be running; mcpctl signs nothing, and so
+# does without libjwt
+
+$(MCPCTL): $(CTL_OBJS) $(filter-out %/mcp_assertion.o,$(CORE_OBJS))
+	$(CC) $(if $(SAN),$(SAN_FLAGS)) -o $@.tmp $^ $(CTL_LIBS)
+	@mv $@.tmp $@
+
 # t/unit/test_x.c alone makes build/unit/test_x
 
 $(UNIT)/test_%: t/unit/test_%.c $(CORE_OBJS) Makefile
@@ -109,14 +145,14 @@ $(BUILD)/mint: t/lib/mint.c Makefile
 	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -Werror -o $@ $< \
 	    -ljwt -ljansson -lcrypto
 
--include $(wildcard $(UNIT)/core/*.d $(UNIT)/*.d)
+-include $(wildcard $(UNIT)/core/*.d $(UNIT)/mcpctl/*.d $(UNIT)/*.d)
 
 
 unit-build: $(UNIT_TESTS)
 
 # what a run of tests needs to be there
 
-TEST_NEEDS := $(MINT) $(if $(SAN),san,$(if $(VALGRIND),valgrind,build))
+TEST_NEEDS := $(MINT) $(MCPCTL) $(if $(SAN),san,$(if $(VALGRIND),valgrind,build))
 
 unit: unit-build
 	@perl t/lib/run-tests unit $(UNIT_TESTS)
@@ -141,12 +177,20 @@ test:
 
 test-valgrind:
 	@MCP_DEPS_EXTRA=valgrind $(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory VALGRIND=1 unit-build valgrind $(MINT)
+	@$(MAKE) --no-print-directory VALGRIND=1 unit-build valgrind $(MINT) \
+	    $(MCPCTL)
 	@$(MAKE) --no-print-directory VALGRIND=1 test-valgrind-run T='$(T)'
 
 test-valgrind-run:
 	@MCP_TEST_WITH='valgrind -q --error-exitcode=9 --leak-check=full' \
 	    perl t/lib/run-tests unit $(UNIT_TESTS) prove $(T)
+
+# wrk makes the load
+
+bench:
+	@MCP_DEPS_EXTRA=wrk $(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build $(MINT)
+	@t/bench/run $(BENCH)
 
 run:
 	@$(MAKE) --no-print-directory deps
@@ -155,9 +199,14 @@ run:
 
 install: build
 	install -d '$(DESTDIR)$(MODULES_DIR)' \
-	    '$(DESTDIR)/usr/share/nginx/modules-available'
+	    '$(DESTDIR)/usr/share/nginx/modules-available' \
+	    '$(DESTDIR)$(SBIN_DIR)' '$(DESTDIR)$(MAN_DIR)' \
+	    '$(DESTDIR)$(BASH_DIR)'
 	install -m 644 build/ngx_http_mcp_auth_module.so \
 	    '$(DESTDIR)$(MODULES_DIR)/'
+	install -m 755 build/mcpctl '$(DESTDIR)$(SBIN_DIR)/'
+	install -m 644 docs/man/mcpctl.8 '$(DESTDIR)$(MAN_DIR)/'
+	install -m 644 contrib/bash-completion/mcpctl '$(DESTDIR)$(BASH_DIR)/'
 	echo 'load_module modules/ngx_http_mcp_auth_module.so;' > \
 	    '$(DESTDIR)/usr/share/nginx/modules-available/mod-http-mcp-auth.conf'
 

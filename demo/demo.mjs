@@ -8,6 +8,7 @@
  * when TOUR_ONLY is set.
  */
 
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -17,6 +18,7 @@ import { Issuer } from '../t/e2e/lib/issuer.mjs';
 import { Nginx, root } from '../t/e2e/lib/nginx.mjs';
 import { freePort, onSignal, stop } from '../t/e2e/lib/process.mjs';
 import { Recorder } from '../t/e2e/lib/recorder.mjs';
+import { Operator } from './operator.mjs';
 import { tour } from './tour.mjs';
 
 
@@ -47,6 +49,7 @@ async function start() {
         ISSUER: parts.issuer.url,
         UPSTREAM: parts.recorder.port,
     });
+    const operator = new Operator(parts.nginx);
     await parts.nginx.start({ DEMO_UPSTREAM_TOKEN: secret });
 
     const url = `http://127.0.0.1:${port}/mcp`;
@@ -60,11 +63,12 @@ async function start() {
     });
 
     return {
-        url, secret,
+        url, secret, operator,
         nginx: parts.nginx,
         recorder: parts.recorder,
         alice: person('alice', 'mcp-eng'),
         bob: person('bob', 'mcp-support'),
+        carol: person('carol', 'mcp-support'),
     };
 }
 
@@ -89,6 +93,7 @@ onSignal(() => end(0));
 try {
     const demo = await start();
     await tour(demo);
+    assert.deepEqual(parts.nginx.complaints(), []);
 
     if (process.env.TOUR_ONLY) {
         await end(0);
@@ -102,9 +107,13 @@ The gateway goes on at ${demo.url}; Ctrl-C ends it all.
   bob            export BOB=${demo.bob.token}
 
 For eight hours any MCP client can try, with the header "Authorization: Bearer
-$BOB", or:
-  npx @modelcontextprotocol/inspector --cli ${demo.url} --transport http \\
-      --method tools/list --header "Authorization: Bearer $BOB"`);
+$BOB", or this one:
+  MCP_TOKEN=$BOB demo/client ${demo.url}
+  MCP_TOKEN=$BOB demo/client ${demo.url} call get-sum '{"a": 1, "b": 2}'
+
+Tokens of the gateway, and who is revoked:
+  ${demo.operator.mcpctl} --conf ${demo.nginx.conf} token list --all
+  ${demo.operator.mcpctl} --conf ${demo.nginx.conf} revoke --user 00ubob`);
 
 } catch (error) {
     if (!ending) {

@@ -123,6 +123,92 @@ async function records({ nginx, recorder }) {
 }
 
 
+/* A client with a stream open, and when that ends. */
+async function listens(url, token) {
+    let ended;
+    const end = new Promise((done) => { ended = done; });
+
+    const watching = async (input, init) => {
+        const answer = await fetch(input, init);
+
+        if (init?.method !== 'GET' || !answer.ok) {
+            return answer;
+        }
+
+        const [theirs, ours] = answer.body.tee();
+        (async () => {
+            try {
+                for await (const piece of ours) { void piece; }
+            } catch { /* cut off is over too */ }
+            ended(performance.now());
+        })();
+        watching.open = true;
+        return new Response(theirs, answer);
+    };
+
+    const client = await legacy(url, token, { name: 'tour', fetch: watching });
+    await until(() => watching.open, 'the stream');
+    return { client, end };
+}
+
+
+/* ms until a token is refused, of at most two seconds */
+async function refused(url, token, since) {
+    await until(async () => {
+        const answer = await fetch(url, {
+            method: 'POST',
+            headers: { 'Content-Type': 'application/json',
+                       Authorization: `Bearer ${token}` },
+            body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+        });
+        await answer.text();
+        return answer.status === 401;
+    }, 'the refusal', 2000);
+
+    return Math.round(performance.now() - since);
+}
+
+
+async function offboarding({ url, operator, carol }) {
+    const pat = operator.run('token', 'create', '--user', `00u${carol.name}`,
+                             '--roles', 'support', '--servers', 'everything',
+                             '--expires', '90d', '--label', 'laptop');
+
+    say(`  ${green(carol.name)} has signed in, and has a token of the gateway `
+        + `for her laptop: ${short(pat)}`);
+
+    /* workers look at the file four times a second */
+
+    const person = { name: `${carol.name}, with that token` };
+    person.client = await until(
+        () => legacy(url, pat, { name: 'tour' }).catch(() => false),
+        'the new token', 2000);
+    assert.ok(await attempt(person, 'echo', { message: 'still here' }));
+    await leave(person.client);
+
+    const stream = await listens(url, carol.token);
+
+    const words = ['revoke', '--user', `00u${carol.name}`,
+                   '--reason', 'contract ended'];
+    say(dim(`\n  $ mcpctl ${words.join(' ').replace(/contract.*/, '"$&"')}`));
+    operator.run(...words);
+
+    const since = performance.now();
+    const [jwt, own, closed] = await Promise.all([
+        refused(url, carol.token, since),
+        refused(url, pat, since),
+        stream.end.then((at) => Math.max(0, Math.round(at - since))),
+    ]);
+
+    say(`  her sign-in        ${red('401')} after ${jwt} ms`);
+    say(`  her token          ${red('401')} after ${own} ms`);
+    say(`  her open stream    ${red('closed')} after ${closed} ms`);
+    assert.ok(Math.max(jwt, own, closed) < 1000);
+
+    await stream.client.close();
+}
+
+
 export async function tour(demo) {
     const { url, alice, bob } = demo;
 
@@ -154,4 +240,7 @@ export async function tour(demo) {
 
     head('What was recorded');
     await records(demo);
+
+    head('Somebody leaves');
+    await offboarding(demo);
 }

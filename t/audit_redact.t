@@ -138,6 +138,23 @@ for my $kind (sort keys %secret) {
 
 none_of_it('responses');
 
+# behind an escape, or with one in it: as servers write text into JSON
+
+for my $kind (sort keys %secret) {
+    for my $before ('\n', '\r\n', '\t', '\\\\n', '\u0022', '\"') {
+        $p = preview({ body => "${start}x$before$secret{$kind}\"}]}}" });
+        like($p, qr/\Q$before\E\[redacted:$kind\]/, "$kind: behind $before");
+    }
+}
+
+none_of_it('escapes');
+
+unlike(preview({ body => $start . $_->[0] . '"}]}}' }), qr/hunter/, $_->[1])
+    for ['https:\/\/u:hunter@h\/', 'a URL as PHP writes it'],
+        ['see h?a=1\u0026token=hunter', 'a query as Go writes it'],
+        ['{\"password\":\"hunter\"}', 'JSON in JSON'],
+        ['h%3Ftoken%3Dhunter%26', 'a URL in a URL'];
+
 preview({ body => "$start\xc3\xa9\xe2\x82\xac\"}]}}" });
 upstream->answer({ body => $start . "\xc3\xa9" x 200 . '"}]}}' });
 call_with('{}');

@@ -11,8 +11,10 @@ use lib "$FindBin::Bin/lib";
 
 use MCP::Test;
 use MCP::Issuer;
+use MCP::Token;
 
 my $t = MCP::Test->new;
+my $store = MCP::Token->new($t, peppers => [qw/ pepper-a pepper-b /]);
 my $okta = MCP::Issuer->new($t, static => 1);
 
 my $secret = 'TOP-SECRET-VALUE';
@@ -26,6 +28,17 @@ $t->write_file('short.key', 'x' x 31);
 $t->write_file('rules.conf', "allow tool included;\n");
 $t->write_file('broken.conf', "\n\nallow tool;\n");
 $t->write_file('issuer.conf', "leeway 10s;\n");
+
+my $pat = $store->pat(issuer => 'https://idp.example.com', user => 'u');
+my $line = $store->line($pat);
+
+$store->pat(issuer => 'https://idp.example.com', user => 'u',
+            pepper => 'pepper-b');
+$store->write;
+$t->write_file('tokens-end', "$line\n");
+$t->write_file('tokens-key', "# $secret\n\n$line cidr=$secret\nend\n");
+$t->write_file('tokens-twice', "$line\n$line\nend\n");
+$t->write_file('tokens-kind', $line =~ s/^pat/key/r . "\nend\n");
 $ENV{MCP_TEST_SECRET} = $secret;
 delete $ENV{MCP_TEST_UNSET};
 
@@ -94,9 +107,28 @@ sub iss { (issuer => "$issuer $_[0]") }
 sub res { (resource => "resource $_[0]; issuer a;") }
 my $value = "value '\${file:%%TESTDIR%%/secret}';";
 
-valid('the least');
-valid('an unused server', auth => '');
-valid('off', auth => 'mcp_auth off;');
+sub own {
+    my ($file, $key, $server) = @_;
+
+    return (http => join(' ', $file ? "mcp_token_file $file;" : '',
+                         $key ? "mcp_token_key $key;" : ''),
+            server => $server // 'tokens on;');
+}
+
+like(valid('own tokens', own('tokens', 'pepper-a')),
+     qr/\[warn\].*tokens": 1 of 2 tokens were made with a key that is not/,
+     'but one of a key that is not there is said');
+unlike(valid('of two keys', own('tokens', 'pepper-b pepper-a')),
+       qr/\[warn\]/, 'none to tell of');
+valid('a store that is not used', own('tokens', 0, 'tokens off;'));
+valid('a role for own tokens', own('tokens', 'pepper-a'), iss('role q x;'),
+      role => 'role r { allow tool x; }');
+valid("failures $_", http => "mcp_token_failures $_;") for 0, 1, 20, 6000;
+my $nothing = qr/\[warn\].*mcp_server "s" protects nothing.*check\.conf:\d+/;
+
+unlike(valid('the least'), qr/\[warn\]/, 'nothing to complain of');
+like(valid('an unused server', auth => ''), $nothing, 'but it is said');
+like(valid('off', auth => 'mcp_auth off;'), $nothing, 'and here');
 valid('all of an issuer', iss(
     'audience a b; algorithms RS256 PS384 ES512 EdDSA; token_type at+jwt;'
     . 'user_claim uid; client_claim cid; scope_claim scp; roles_claim a/b;'
@@ -115,6 +147,17 @@ valid('origins, params, strip', server => 'origin https://a; params /a /b/c;'
 like(valid('a role of no server', iss('role typo a;')),
      qr/\[warn\].* role "typo" is in no mcp_server in \S*check\.conf:\d+/,
      'but it is said');
+
+my $slash = qr!\[warn\].* redirects "/mcp".* "location = /mcp" .*check\.conf:\d+!;
+my $at = 'mcp_auth s; proxy_pass http://127.0.0.1:1; }';
+
+like(valid('a slash too many', location => "return 404; } location /mcp/ { $at"
+           . ' location /x {'), $slash, 'but it is said');
+unlike(valid('a slash, and one without', location => "return 404; } location "
+             . "/mcp/ { $at location = /mcp { $at location /x {"), $slash,
+       'is right');
+unlike(valid('a slash elsewhere', location => "return 404; } location /mc/ { "
+             . "$at location /mcp { $at location /x {"), $slash, 'is right');
 valid('include in a role', rule('include %%TESTDIR%%/rules.conf;'));
 valid('include in an issuer', iss('include %%TESTDIR%%/issuer.conf;'));
 valid('limits', http => 'mcp_zone 1m; mcp_max_body 1m; mcp_max_depth 10;');
@@ -204,6 +247,29 @@ my @cases = (
     [ 'origin null', 'origin', server => 'origin null;' ],
     [ 'pointer of params', 'a/b', server => 'params a/b;' ],
     [ 'strip *', 'would strip', server => 'strip *;' ],
+    # own tokens
+    [ 'tokens', 'tokens "yes" is neither on nor off', server => 'tokens yes;' ],
+    [ 'tokens twice', 'duplicate', server => 'tokens off; tokens on;' ],
+    [ 'no store', 'has "tokens on" without "mcp_token_file" or "mcp_redis"',
+      own(0, 'pepper-a') ],
+    [ 'neither', 'has "tokens on" without "mcp_token_file" or "mcp_redis"', own(0, 0) ],
+    [ 'no key', 'has "tokens on" without "mcp_token_key"', own('tokens', 0) ],
+    [ 'no token file', 'nothing": cannot be opened', own('nothing', 0) ],
+    [ 'a directory as token file', 'is not a regular file', own('.', 0) ],
+    [ 'an empty token file', 'its last line is not "end"', own('empty', 0) ],
+    [ 'no end', 'tokens-end" line \d: ', own('tokens-end', 0) ],
+    [ 'an unknown key', 'tokens-key" line 3: ', own('tokens-key', 0) ],
+    [ 'a token twice', 'tokens-twice" line 2: ', own('tokens-twice', 0) ],
+    [ 'no kind', 'tokens-kind" line 1: ', own('tokens-kind', 0) ],
+    [ 'two token files', 'duplicate', own('tokens; mcp_token_file tokens', 0) ],
+    [ 'two token keys', 'duplicate', own(0, 'pepper-a; mcp_token_key pepper-b') ],
+    [ 'the same key twice', 'is there twice', own(0, 'pepper-a pepper-a') ],
+    [ 'a short one', 'shorter than 32', own(0, 'short.key') ],
+    [ 'none', 'cannot read secret file', own(0, 'nothing') ],
+    (map { [ "failures $_", 'not a number from 0 to 6000',
+             http => "mcp_token_failures $_;" ] } qw/ x -1 6001 1.5 /),
+    [ 'failures twice', 'duplicate',
+      http => 'mcp_token_failures 1; mcp_token_failures 1;' ],
     # rules
     [ 'a role without rules', 'role "r" has no rules', role => 'role r { }' ],
     [ 'no pattern', 'number of arguments', rule('allow tool;') ],

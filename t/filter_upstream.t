@@ -104,6 +104,9 @@ http {
             proxy_pass http://127.0.0.1:%%PORT_8082%%;
         }
 
+        location /led { mcp_auth mcp; try_files /none @led; }
+        location @led { proxy_pass http://u; }
+
         location = /own.html { }
         location = /list.json { internal; }
         location /another { internal; proxy_pass http://127.0.0.1:%%PORT_8082%%; }
@@ -254,21 +257,22 @@ for ({ status => 500, body => 'secret', headers => \@secret },
 }
 
 
-# X-Accel-Redirect: to a page of the operator's, to another upstream, and never
-# to another server
+# X-Accel-Redirect, of an upstream in a location of the operator's: to a page,
+# to another upstream, and never to another server
 
-$r = ask({ headers => [ @secret, [ 'X-Accel-Redirect', '/list.json' ] ] });
+$r = ask({ headers => [ @secret, [ 'X-Accel-Redirect', '/list.json' ] ] },
+         uri => '/led');
 is("$r->{status} $r->{body}", '200 tools of the operator',
    'X-Accel-Redirect to a file');
 unlike($r->{head}, qr/secret/, 'no header of the upstream');
 
 $other->answer({ body => $rm, headers => \@secret });
-$r = ask({ headers => { 'X-Accel-Redirect' => '/another' } });
+$r = ask({ headers => { 'X-Accel-Redirect' => '/another' } }, uri => '/led');
 is($r->{body}, $ok, 'to another upstream: the list is cut');
 unlike($r->{head}, qr/secret/, 'no header of it');
 is($other->requests_next->{headers}{authorization}, undef, 'nor the token');
 
-$r = ask({ headers => { 'X-Accel-Redirect' => '/other' } });
+$r = ask({ headers => { 'X-Accel-Redirect' => '/other' } }, uri => '/led');
 is($r->{status}, 403, 'not to another MCP server');
 is(scalar(my @none = $other->requests_next(0)), 0, 'which is not asked');
 

@@ -178,13 +178,24 @@ is("$u->{uri} $u->{headers}{authorization}", '/mcp/index Bearer bot-secret',
     for qw! /try/same /try/open /try/into /dead/open /rewrite/same !;
 
 
-# ---- X-Accel-Redirect
+# ---- X-Accel-Redirect: from a protected location nowhere, as if it was not
+# there; from one of the operator's, where the request was led on to, as ever
 
 for (['/mcp', 'allow'], ['/other', 'deny'], ['/file.json', 'allow']) {
     my ($to, $decision) = @$_;
 
+    for my $uri ('/mcp', '/ssi') {
+        $up->answer({ result => { own => 1 },
+                      headers => { 'X-Accel-Redirect' => $to } });
+        ($r, $a, my @u) = try($uri, upstream => 1);
+        is("$a->{decision} $r->{status} $r->{json}{result}{own}",
+           'allow 200 1', "X-Accel-Redirect of $uri to $to: ignored");
+        is(scalar @u, 1, 'one request');
+        ok(!exists $r->{headers}{'x-accel-redirect'}, 'nor told');
+    }
+
     $up->answer({ result => {}, headers => { 'X-Accel-Redirect' => $to } });
-    ($r, $a, my @u) = try('/mcp', upstream => 1);
+    ($r, $a, my @u) = try('/try/open', upstream => 1);
     is($a->{decision}, $decision, "X-Accel-Redirect to $to: $decision");
     is($r->{status}, $decision eq 'deny' ? 403 : 200, "status");
     is(scalar @u, $to eq '/mcp' ? 2 : 1, 'upstream');

@@ -161,7 +161,8 @@ $t->allow_log(qr/exited on signal 9/);
     }
 }, 1);
 
-cmp_ok($good, '>', 50, "$good calls while workers crash");
+cmp_ok($good, '>', $ENV{MCP_TEST_VALGRIND} ? 2 : 50,
+       "$good calls while workers crash");
 is($bad, 0, 'all answered, at last');
 
 my @status = map { call_tool('/mcp', 'x', {}, token => $_)->{status} }
@@ -178,7 +179,6 @@ $n++ while $c->sse_next(timeout => 5);
 is($n, 10, 'the stream goes on to its end');
 ok($c->{response}{complete}, 'and ends properly');
 
-my $seen = $t->audit;
 $conf =~ s/#shutdown/worker_shutdown_timeout 300ms;/;
 ok($t->reload($conf), 'worker_shutdown_timeout');
 $c = stream(100, 0.1);
@@ -188,9 +188,13 @@ ok($t->reload, 'reload');
 ok(!$c->{response}{complete}, 'the stream is cut');
 cmp_ok(time - $from, '<', 4, 'in time');
 
-my @new = $t->audit($seen + 1);
-my @cut = grep { $_->{server} eq 'mcp' && $_->{upstream}{addr}
-                 && $_->{upstream}{addr} eq '127.0.0.1:' . port(8081) } @new;
+my @cut;
+MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
+    @cut = grep { $_->{server} eq 'mcp' && $_->{upstream}{addr}
+                  && $_->{upstream}{addr} eq '127.0.0.1:' . port(8081) }
+           $t->audit(0);
+    return @cut >= 2;
+});
 is(scalar @cut, 2, 'each stream has one record');
 is("$cut[1]{decision} $cut[1]{reason}", 'allow client_gone', 'cut: recorded');
 

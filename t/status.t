@@ -9,9 +9,10 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use JSON::PP ();
 use Time::HiRes qw/ time sleep /;
 
-use MCP::Trap slow => 1, http => <<'HTTP', conf => <<'CONF';
+use MCP::Trap slow => 1, tokens => 1, revoked => 1, http => <<'HTTP', conf => <<'CONF';
     mcp_server shadow {
         resource https://mcp.example.com/shadow;
         issuer okta;
@@ -162,6 +163,38 @@ like($r->{body}, qr/^mcp_auth_build_info\{version="[0-9.]+",nginx="[0-9.]+"\} 1$
      'the build');
 
 
+# tokens of our own: looked up once, and their file
+
+my $pat = store->pat(issuer => issuer->{issuer}, user => 'alice');
+my $left = store->pat(issuer => issuer->{issuer}, user => 'eve', revoked => 1);
+
+is($m{"mcp_auth_own_tokens_total{result=\"$_\"}"}, 0, "none was $_")
+    for qw/ accepted refused limited /;
+is($m{mcp_auth_token_records}, 0, 'a file without any');
+is($m{mcp_auth_token_file_failed}, 0, 'that is all right');
+store->write;
+MCP::Test::wait_until(10, sub {
+    (metrics())[0]{body} =~ /token_records 2$/m });
+
+post(call('echo'), token => $_->{token}) for $pat, $pat, $left, $left;
+gateway->audit_next(4);
+
+($r, %m) = metrics();
+is($m{'mcp_auth_own_tokens_total{result="accepted"}'}, 1, 'one looked up');
+is($m{'mcp_auth_own_tokens_total{result="refused"}'}, 1, 'one refused');
+is($m{mcp_auth_token_records}, 2, 'records');
+cmp_ok($m{mcp_auth_token_file_age_seconds}, '<', 60, 'their age');
+
+store->write("nonsense\n");
+ok(MCP::Test::wait_until(10, sub {
+    (metrics())[0]{body} =~ /token_file_failed 1$/m }), 'a file that is none');
+($r, %m) = metrics();
+is($m{mcp_auth_token_records}, 2, 'what was there is in force');
+store->write;
+ok(MCP::Test::wait_until(10, sub {
+    (metrics())[0]{body} =~ /token_file_failed 0$/m }), 'and is one again');
+
+
 # streams, in all workers; a worker that is killed takes its own along
 
 my $conf = gateway->read_file('nginx.conf');
@@ -239,17 +272,86 @@ my %in = map { $_ => 1 } @reasons;
 ok($in{$_}, "$_ is counted") for grep { !/\*/ } sort keys %told;
 
 
-# the dashboard and the alerts ask for nothing that is not there
+# more servers than there are counters: the rest share one
 
-metrics();
+(my $many = $conf) =~ s!(mcp_server idle \{)!join('', map {
+    "mcp_server s$_ { resource https://mcp.example.com/s$_; issuer okta; "
+    . "role * { allow tool x; } }\n" } 1 .. 80) . $1!e;
+$many =~ s!(location = /metrics)!join('', map {
+    "location /s$_ { mcp_auth s$_; return 204; }\n" } 70, 80) . $1!e;
+
+ok(gateway->reload($many), 'many servers');
+post(call('echo'), uri => "/s$_") for 70, 80;
+($r, %m) = metrics();
+is($m{requests('other', 'error', 'nginx')}, 2, 'are counted as one');
+
+my %servers = map { $_ => 1 } map { /server="([^"]*)"/ } keys %m;
+is(scalar keys %servers, 64, 'of 64');
+
+
+# the dashboard and the alerts ask for nothing that is not there: neither
+# metrics, nor labels, nor values of them that there cannot be
+
+my (undef, %shown) = metrics();
+my (%label, %value);
+
+for (keys %shown) {
+    my ($name, $labels) = /^([a-z_]+)(?:\{(.*)\})?$/;
+
+    for (split /,/, $labels // '') {
+        my ($l, $v) = /^([a-z_]+)="(.*)"$/;
+        $label{$name}{$l} = 1;
+        $value{$l}{$v} = 1;
+    }
+}
+
+$value{decision} = { map { $_ => 1 } qw/ allow deny would_deny error / };
+$value{reason} = { map { $_ => 1 } @reasons };
 
 for my $file ('docs/grafana/mcp_auth.json', 'docs/guides/monitoring.md') {
+    my $text = slurp($file) =~ s/\\"/"/gr;
     my %asked = map { $_ => 1 }
-                slurp($file) =~ /(?<!\$)\b(mcp_auth_[a-z_]+?)(?:_bucket|_sum|_count)?\b(?!\.json)/g;
+                $text =~ /(?<!\$)\b(mcp_auth_[a-z_]+?)(?:_bucket|_sum|_count)?\b(?!\.json)/g;
 
     delete $asked{mcp_auth_module};
+    delete $asked{mcp_auth_revocations_age_seconds};    # only with Redis
     cmp_ok(scalar keys %asked, '>', 4, "$file asks");
     ok($family{$_}, "$file: $_") for sort keys %asked;
+
+    my $selectors = 0;
+
+    while ($text =~ /\b(mcp_auth_[a-z_]+)\{([a-z_]+(?:=~?|!=|!~)"[^}]*)\}/g) {
+        my ($name, $in) = ($1, $2);
+
+        $selectors++;
+
+        for (split /,(?=[a-z_]+[=!])/, $in) {
+            my ($l, $v) = /^([a-z_]+)(?:=~?|!=|!~)"(.*)"$/;
+            ok($label{$name}{$l}, "$file: $name has $l");
+            next if $v =~ /^\$/;
+            ok($value{$l}{$_}, "$file: $name: $l $_") for split /\|/, $v;
+        }
+    }
+
+    cmp_ok($selectors, '>', 2, "$file selects");
+
+    for ($text =~ /\bby \(([^)]*)\)/g) {
+        for my $l (split /, */) {
+            ok($l eq 'le' || grep({ $_->{$l} } values %label),
+               "$file: by $l");
+        }
+    }
+}
+
+my $dashboard = JSON::PP::decode_json(slurp('docs/grafana/mcp_auth.json'));
+my @panels = grep { $_->{type} ne 'row' } @{$dashboard->{panels}};
+
+cmp_ok(scalar @panels, '>', 6, 'panels');
+
+for (@panels) {
+    ok($_->{targets} && @{$_->{targets}}
+       && !(grep { ($_->{expr} // '') !~ /mcp_auth_/ } @{$_->{targets}}),
+       "the panel \"$_->{title}\" asks for something");
 }
 
 done_testing;

@@ -169,6 +169,24 @@ refused(ask('tasks/get', 'hers', 'legacy'), 200, -32602, 'task_owner',
         'of nobody');
 
 
+# one response does not fill the zone that all servers share
+
+my $flood = sub {
+    my ($n) = @_;
+
+    return '[' . join(',', map { qq({"jsonrpc":"2.0","id":$_,"result":{"task":)
+                                 . qq({"taskId":"flood-$_"}}}) } 1 .. $n) . ']';
+};
+
+for (0, 1) {
+    upstream->answer({ body => $flood->(64 + $_) });
+    $r = call_tool('/mcp', 'echo', {}, token => token, era => 'legacy');
+    is($r->{status}, $_ ? 502 : 200, 64 + $_ . ' tasks in one response');
+    is(record()->{reason}, $_ ? 'upstream_task' : 'allow', 'on record');
+    arrived(1);
+}
+
+
 # not the rules' to open, and kept over a reload
 
 ok(gateway->reload, 'reload');
@@ -177,8 +195,30 @@ is((gateway->check(gateway->read_file('nginx.conf')
                    =~ s/allow tool echo;/allow method tasks\/get;/r))[0], 0,
    'nginx -t refuses rules for tasks');
 
-$r = mcp_post('/mcp', rpc('subscriptions/listen', { notifications => {
-    taskIds => ['task-modern-1'] } }), token => token);
-refused($r, 200, -32602, 'task_owner', 'a subscription that names tasks');
+
+# a subscription names tasks of one's own, and no other
+
+sub listen_to {
+    my ($ids, %o) = @_;
+
+    return mcp_post('/mcp', rpc('subscriptions/listen', { notifications => {
+        taskIds => $ids } }), token => $o{token} || token);
+}
+
+upstream->answer({ sse => [ $note->('notifications/tasks', 'task-modern-1'),
+                            $note->('notifications/tasks', 'task-bob') ] });
+$r = listen_to(['task-modern-1']);
+unlike($r->{body}, qr/task-bob/, 'a stream tells of no other');
+like(passes($r, 'a task of one\'s own')->{body}, qr/"task-modern-1"/,
+     'is subscribed to');
+
+refused(listen_to($_->[0], token => $_->[1]), 200, -32602, 'task_owner',
+        "$_->[2]")
+    for [['task-modern-1'], $other{'another user'}, 'another\'s'],
+        [['task-modern-1'], $other{'another client'}, 'of another client'],
+        [['task-modern-1', 'task-bob'], token, 'one of two'],
+        [['task-none'], token, 'one that is not there'];
+refused(listen_to(['task-modern-1', 5]), 400, -32602, 'bad_uri',
+        'what is no id');
 
 done_testing;

@@ -249,6 +249,31 @@ for ([[iss => $stranger->{issuer}], 'unknown_issuer'],
 }
 is(scalar $up->requests(0), 0, 'none of them reached the upstream');
 
+
+# error.log at info has what the configuration is to be compared with, and
+# nothing that could be a secret or more than one line
+
+my $says = qr/\[info\].* mcp_auth: token refused:/;
+
+like($t->read_log, qr!$says unknown_issuer, its "iss" is "\Q$okta->{issuer}\E/"!,
+     'error.log: iss');
+like($t->read_log, qr!$says audience, its "aud" is "https://\S+/mcp/"!,
+     'error.log: aud');
+
+ask('Bearer ' . token(iss => "https://x/\e[2J\x{e9} $good", aud => 'y'));
+ask('Bearer ' . token(iss => 'https://' . 'z' x 500));
+ask('Bearer ' . token(aud => ['a1', 'a2', 'a3', 'a4', 'a5', "b\e[1m"]));
+$t->audit_next(3);
+
+like($t->read_log, qr!$says unknown_issuer, its "iss" is "https://x/\?\[2J\?\?!,
+     'without control characters');
+like($t->read_log, qr!$says unknown_issuer, its "iss" is "https://z{100,248}"!,
+     'bounded');
+like($t->read_log, qr!$says audience, its "aud" is "a4"!, 'several audiences');
+unlike($t->read_log, qr!its "aud" is "a5"!, 'not all of them');
+unlike($t->read_log, qr!\Q$p\E|\Q$s\E!, 'and no token');
+
+
 # what is good
 
 accepted($good, 'of Okta: no typ', user => 'alice', client => 'test-client',

@@ -11,7 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use Time::HiRes qw/ time sleep /;
 
-use MCP::Trap slow => 4, http => <<'HTTP', conf => <<'CONF';
+use MCP::Trap slow => 5, http => <<'HTTP', conf => <<'CONF';
     log_format auth '$http_authorization|$mcp_auth_user';
     access_log %%TESTDIR%%/auth.log auth;
     client_body_timeout 500ms;
@@ -26,6 +26,14 @@ HTTP
             internal;
             proxy_pass http://127.0.0.1:%%PORT_8081%%/copy;
         }
+
+        location = /page.json {
+            mcp_auth mcp;
+            addition_types *;
+            add_after_body /after;
+        }
+
+        location = /after { return 200 after; }
 
         location /first {
             mcp_auth mcp;
@@ -71,6 +79,17 @@ trap N1 => 'a request that a foreign event resumes goes all the way', sub {
     is($c->read_response->{status}, 200, 'answered after the wait');
     is(join(' ', sort map { $_->{uri} } upstream->requests_next(2)),
        '/copy /mirrored', 'with its subrequest');
+    is(record()->{decision}, 'allow', 'on record');
+
+    # one that nothing but the wake would ever run
+
+    gateway->write_file('page.json', '{}');
+    new_key(5, 0.3);
+
+    my $r = http("GET /page.json HTTP/1.1\r\nHost: localhost\r\n"
+                 . 'Authorization: Bearer ' . slow(5)->token . "\r\n\r\n");
+
+    is($r->{body}, '{}after', 'a page that waits for its subrequest');
     is(record()->{decision}, 'allow', 'on record');
 };
 
@@ -149,6 +168,12 @@ trap N8 => 'the algorithm is what configuration and key have in common', sub {
     refused($with->(-header => '{"alg":"HS256","kid":"'
                     . issuer->{keys}[-1]{kid} . '"}'), 401, undef, undef,
             'HS256');
+
+
+    # the key could do these, the issuer's list has them not
+
+    refused($with->(-alg => $_), 401, undef, 'alg_not_allowed', $_)
+        for 'RS384', 'RS512';
     passes($with->(-typ => 'at+jwt'), 'at+jwt');
     refused(post(call('echo'), headers => { Authorization =>
                 'Bearer ' . token . $_ }), 401, undef, undef, "token and '$_'")

@@ -12,7 +12,22 @@ use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
 
-use MCP::Trap http => 'mcp_max_event 100k; mcp_max_list_entry 50k;';
+use MCP::Trap http => <<'HTTP', conf => <<'CONF';
+    mcp_max_event 100k;
+    mcp_max_list_entry 50k;
+    mcp_server scoped {
+        resource https://mcp.example.com/mcp;
+        issuer okta;
+        scope more;
+        deny_reply forbidden;
+        role nobody { allow tool x; }
+    }
+HTTP
+        location /scoped {
+            mcp_auth scoped;
+            proxy_pass http://127.0.0.1:%%PORT_8081%%;
+        }
+CONF
 
 my $rm = '{"jsonrpc":"2.0","id":42,"result":{"tools":'
          . '[{"name":"rm"},{"name":"echo"}]}}';
@@ -206,9 +221,11 @@ trap M28 => 'an error in the middle of a stream is an event', sub {
 
 trap M29 => 'headers of the upstream', sub {
     my @secret = qw/ WWW-Authenticate Proxy-Authenticate Set-Cookie Refresh
-                     Clear-Site-Data Alt-Svc Link /;
+                     Clear-Site-Data Alt-Svc Link Content-Location Trailer
+                     Strict-Transport-Security Report-To NEL Accept-CH
+                     Reporting-Endpoints Service-Worker-Allowed /;
     my $r = ask({ body => $rm, headers => {
-        (map { $_ => 'secret' } @secret),
+        (map { $_ => 'secret' } @secret), Location => '/secret',
         'Access-Control-Allow-Origin' => '*', Server => 'secret/1',
         'X-Accel-Charset' => 'x' } });
 
@@ -231,6 +248,19 @@ trap M30 => 'server/discover', sub {
     is($r->{status}, 200, 'never denied');
     is(JSON::PP->new->decode($r->{body})->{result}{cacheScope}, 'private',
        'filtered like a list');
+    record();
+    arrived(1);
+
+    # not even to who may do nothing at all
+
+    for my $era (qw/ modern legacy /) {
+        refused(mcp_post('/scoped', rpc('tools/list', {}, era => $era),
+                         token => token, era => $era), 403, 403,
+                'insufficient_scope', "$era: a list is denied");
+        passes(mcp_post('/scoped', rpc('server/discover', {}, era => $era),
+                        token => token, era => $era),
+               "$era: whose scope is too small");
+    }
 
     # a server of the other era has its own word
 
@@ -240,6 +270,51 @@ trap M30 => 'server/discover', sub {
         is("$r->{status} " . JSON::PP->new->decode($r->{body})->{error}{code},
            "@$_", "@$_ of the upstream passes")
         for [400, -32600], [404, -32601], [400, -32022];
+};
+
+trap N11 => 'ways round the list filter', sub {
+    my $note = '{"jsonrpc":"2.0","method":"x"}';
+
+    # batches, in a body and in an event; inside of a task's result
+
+    for (["[$rm]", "[$ok]"], ["[$note,$rm ]", "[$note,$ok ]"],
+         ['{"id":42,"result":{"status":"completed","result":{"tools":'
+          . '[{"name":"rm"}]}}}', '{"id":42,"result":{"status":"completed",'
+          . '"result":{"tools":[]}}}'],
+         [$rm =~ s/"tools"/"To\\u006fls"/r, $ok =~ s/"tools"/"To\\u006fls"/r])
+    {
+        my ($in, $out) = @$_;
+
+        is(ask({ body => $in })->{body}, $out, "a body: $in");
+        is(ask(["data: $in\n\n"])->{body}, "data: $out\n\n", "an event: $in");
+    }
+
+    gateway->audit_next(8);
+
+    # a replay, which nobody asked for with tools/list
+
+    my $session = do {
+        upstream->answer({ headers => { 'Mcp-Session-Id' => 's' },
+                           result => {} });
+        MCP::Test::legacy_session('/mcp', token => token);
+    };
+
+    upstream->clear;
+    upstream->answer({ sse => ["id: 8\ndata: $rm\n\n"] });
+
+    my $r = http("GET /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: "
+                 . 'Bearer ' . token . "\r\nMcp-Session-Id: $session\r\n"
+                 . "Last-Event-ID: 7\r\n\r\n");
+
+    is($r->{body}, "id: 8\ndata: $ok\n\n", 'a replay');
+    gateway->audit_next(2);
+
+    # what breaks off: nothing of an entry that was not decided
+
+    kept_back(ask({ body => $rm, cut => 60 }), 'upstream_closed', 'truncated');
+    kept_back(ask({ body => $rm, headers => { 'Content-Encoding' => 'gzip' } }),
+              'upstream_encoding', 'gzip');
+    kept_back(ask({ status => 206, body => $rm }), 'upstream_status', 'a range');
 };
 
 done_testing;

@@ -11,9 +11,26 @@ use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
 
-use MCP::Trap http => 'upstream two { server 127.0.0.1:%%PORT_8081%%; '
-                      . 'server 127.0.0.1:%%PORT_8081%%; }',
-              conf => <<'CONF';
+use MCP::Trap http => <<'HTTP', conf => <<'CONF';
+    upstream two {
+        server 127.0.0.1:%%PORT_8081%%;
+        server 127.0.0.1:%%PORT_8081%%;
+    }
+    mcp_server many {
+        resource https://mcp.example.com/mcp;
+        issuer okta;
+        role * {
+            allow tool ok* deny;
+            deny tool deny;
+            allow tool when where /n < 5;
+        }
+        role lead { allow tool lead; }
+    }
+HTTP
+        location /many {
+            mcp_auth many;
+            proxy_pass http://127.0.0.1:%%PORT_8081%%;
+        }
         location /two {
             mcp_auth mcp;
             proxy_next_upstream error timeout http_500 http_503;
@@ -132,16 +149,23 @@ trap M40 => 'what the record says, and in one line', sub {
 };
 
 trap M41 => 'a denied tool and one that is not there', sub {
-    my $text = sub {
-        my ($name) = @_;
-        my $r = post(call($name));
+    my ($length, %head);
 
+    # by a deny, by a condition, by no rule, for another role; and not there
+
+    for my $name (qw/ deny when rule lead none /) {
+        my $r = post(call($name), uri => '/many');
+
+        is($r->{body}, '{"jsonrpc":"2.0","id":1,"error":{"code":-32602,'
+                       . "\"message\":\"Unknown tool: $name\"}}",
+           "$name: as if it did not exist");
+        $head{$r->{head} =~ s/^Date:.*\r\n//mr} = 1;
         nothing($name);
-        record();
-        return $r->{head} =~ s/^Date:.*\r\n//mr . $r->{body} =~ s/$name/NAME/r;
-    };
+        is(record($name)->{decision}, 'deny', "$name: denied on record");
+    }
 
-    is($text->('rm'), $text->('zz'), 'the same answer, from the same place');
+    is(scalar keys %head, 1, 'not a header differs');
+    passes(post(call('ok'), uri => '/many'), 'what is allowed');
 };
 
 done_testing;

@@ -92,6 +92,28 @@ for my $era (qw/ legacy modern /) {
 }
 
 
+# and what only a lax client, or one of two readers, takes for a question; and
+# a task that asks, or that failed because nobody was asked
+
+my $ask = qq("params":{"mode":"url","url":"$evil"});
+
+for (qq({"jsonrpc":"2.0","id":7,"Method":"elicitation/create",$ask}),
+     qq({"jsonrpc":"2.0","id":7,"method":"elicitation/create",$ask,)
+     . '"method":"ping"}',
+     qq({"jsonrpc":"2.0","method":"notifications/tasks","params":{"status":)
+     . qq("input_required","inputRequests":{"a":{$ask}}}}),
+     '{"jsonrpc":"2.0","id":1,"result":{"status":"failed","error":{"code":'
+     . qq(-32042,"data":{"elicitations":[{"url":"$evil"}]}}}}))
+{
+    for my $as_sse (0, 1) {
+        $r = ask({ body => $_, as_sse => $as_sse });
+        unlike($r->{body}, qr/phish/, "$as_sse: $_");
+        is(record()->{reason}, 'elicitation_url', 'on record');
+        arrived(1);
+    }
+}
+
+
 # icons and names in lists, as JSON and as an event
 
 my @tools = ({ name => 'echo', icons => [ { src => $evil } ] },
@@ -116,6 +138,15 @@ $r = mcp_post('/mcp', rpc('initialize', { protocolVersion => '2025-11-25',
     capabilities => {}, clientInfo => { name => 'x', version => '1' } },
     era => 'legacy'), token => token, era => 'legacy');
 like($r->{body}, qr/"icons":\[\]/, 'the server\'s own icons');
+is(record()->{reason}, 'icon_removed', 'on record');
+arrived(1);
+
+upstream->answer({ result => { resultType => 'complete', ttlMs => 0,
+    cacheScope => 'private', supportedVersions => ['2026-07-28'],
+    capabilities => {}, _meta => { 'io.modelcontextprotocol/serverInfo' => {
+        name => 's', version => '1', icons => [ { src => $evil } ] } } } });
+$r = mcp_post('/mcp', rpc('server/discover', {}), token => token);
+like($r->{body}, qr/"icons":\[\]/, 'where the modern era has it');
 is(record()->{reason}, 'icon_removed', 'on record');
 
 

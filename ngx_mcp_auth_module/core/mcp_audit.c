@@ -51,6 +51,7 @@ static void mcp_audit_moment(mcp_buf_t *b, const char *key, size_t len,
     int64_t sec);
 static void mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_watermark(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_id(mcp_buf_t *b, const mcp_str_t *id);
 static void mcp_audit_params(mcp_buf_t *b, const mcp_audit_t *a);
@@ -65,6 +66,7 @@ static void mcp_audit_times(mcp_buf_t *b, const mcp_audit_t *a);
 
 static int mcp_audit_plain(const mcp_str_t *lexeme, unsigned fraction);
 static void mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max);
+static int mcp_audit_quoted(mcp_buf_t *b, const mcp_str_t *s);
 static void mcp_audit_safe(mcp_buf_t *b, const mcp_str_t *s, size_t max);
 static void mcp_audit_safe_member(mcp_buf_t *b, const char *key, size_t len,
     const mcp_str_t *s, size_t max);
@@ -120,6 +122,11 @@ mcp_audit_line(const mcp_audit_t *a, unsigned char *out)
     mcp_audit_put(&b, "rule", &a->rule, MCP_AUDIT_RULE);
 
     mcp_audit_principal(&b, a);
+
+    if (a->store) {
+        mcp_audit_watermark(&b, a);
+    }
+
     mcp_audit_caller(&b, a);
     mcp_audit_params(&b, a);
 
@@ -193,20 +200,22 @@ mcp_trace_id(const mcp_str_t *traceparent)
 
     mcp_str_null(&id);
 
-    if (traceparent->len != 55) {
-        return id;
-    }
-
     p = traceparent->data;
 
-    if (p[0] != '0' || p[1] != '0') {
+    /* a later version may have more behind another dash */
+
+    if (traceparent->len < 55
+        || (traceparent->len > 55
+            && (p[55] != '-' || (p[0] == '0' && p[1] == '0')))
+        || (p[0] == 'f' && p[1] == 'f'))
+    {
         return id;
     }
 
     trace = 0;
     parent = 0;
 
-    for (i = 2; i < 55; i++) {
+    for (i = 0; i < 55; i++) {
 
         if (i == 2 || i == 35 || i == 52) {
             if (p[i] != '-') {
@@ -221,7 +230,7 @@ mcp_trace_id(const mcp_str_t *traceparent)
         }
 
         if (p[i] != '0') {
-            trace |= (i < 35);
+            trace |= (i > 2 && i < 35);
             parent |= (i > 35 && i < 52);
         }
     }
@@ -369,6 +378,19 @@ mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a)
     if (!names.overflow && names.pos != names.start) {
         b->pos = names.pos;
     }
+}
+
+
+/* at, until, note, store, by; instead of a message, which takes more */
+
+static void
+mcp_audit_watermark(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    mcp_audit_put_moment(b, "at", a->at);
+    mcp_audit_put_moment(b, "until", a->until);
+    mcp_audit_put_safe(b, "note", &a->note, MCP_AUDIT_TARGET);
+    mcp_audit_put_text(b, "store", a->store);
+    mcp_audit_put(b, "by", &a->by, MCP_AUDIT_NAME);
 }
 
 
@@ -725,6 +747,11 @@ mcp_audit_times(mcp_buf_t *b, const mcp_audit_t *a)
         mcp_audit_ms(b, a->credential_us);
     }
 
+    if (a->store && a->late_us >= 0) {
+        mcp_audit_open(b, "late");
+        mcp_audit_ms(b, a->late_us);
+    }
+
     mcp_audit_end(b, "ms", start);
 }
 
@@ -784,6 +811,12 @@ mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max)
         return;
     }
 
+    if (s->len && s->len <= max && mcp_json_is_plain(s->data, s->len)
+        && mcp_audit_quoted(b, s))
+    {
+        return;
+    }
+
     start = b->pos;
     data = s->data;
     len = s->len;
@@ -809,6 +842,30 @@ mcp_audit_json(mcp_buf_t *b, const mcp_str_t *s, size_t max)
         b->pos = start;
         mcp_buf_json(b, data, len, max / 3);
     }
+}
+
+
+/* A string that needs no escape; 0 when there is no room for it. */
+
+static int
+mcp_audit_quoted(mcp_buf_t *b, const mcp_str_t *s)
+{
+    unsigned char  *p;
+
+    p = b->pos;
+
+    if (b->overflow || s->len + 2 > (size_t) (b->end - p)) {
+        return 0;
+    }
+
+    *p++ = '"';
+    memcpy(p, s->data, s->len);
+    p += s->len;
+    *p++ = '"';
+
+    b->pos = p;
+
+    return 1;
 }
 
 
@@ -871,15 +928,24 @@ mcp_audit_member(mcp_buf_t *b, const char *key, size_t len,
 }
 
 
+/* A word of ours: plain, and short. */
+
 static void
 mcp_audit_text(mcp_buf_t *b, const char *key, size_t len, const char *s)
 {
     mcp_str_t  text;
 
-    if (s) {
-        text.data = (unsigned char *) s;
-        text.len = strlen(s);
-        mcp_audit_member(b, key, len, &text, MCP_AUDIT_NAME);
+    if (s == NULL || *s == '\0') {
+        return;
+    }
+
+    text.data = (unsigned char *) s;
+    text.len = strlen(s);
+
+    mcp_buf_put(b, key, len);
+
+    if (text.len > MCP_AUDIT_NAME || !mcp_audit_quoted(b, &text)) {
+        mcp_audit_json(b, &text, MCP_AUDIT_NAME);
     }
 }
 

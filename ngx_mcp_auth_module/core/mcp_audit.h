@@ -28,12 +28,13 @@ typedef struct {
     mcp_str_t            node;
     unsigned             worker;
     const char          *ev;            /* call list auth session metadata
-                                           stream */
+                                           stream revocation */
     mcp_str_t            server;
 
     const mcp_message_t *message;       /* may be NULL; gives method, target,
                                            agent, rpc_id, era, params */
-    const char          *http_method;   /* when there is no message: GET ... */
+    const char          *http_method;   /* when there is no message: GET ...,
+                                           revoke/user ... */
 
     const char          *decision;      /* allow deny would_deny error */
     const char          *reason;
@@ -42,6 +43,14 @@ typedef struct {
     const mcp_principal_t  *principal;  /* may be NULL; user, client, kind,
                                            auth, issuer, token_id */
     const mcp_policy_t  *policy;        /* names the roles; may be NULL */
+
+    /* ev revocation: of the watermark, as in mcp_audit_operator_t */
+    int64_t              at;
+    int64_t              until;
+    mcp_str_t            note;
+    const char          *store;         /* NULL: it is no revocation */
+    mcp_str_t            by;
+    int64_t              late_us;       /* since it was stored; -1: unknown */
 
     mcp_str_t            session;       /* digest of the session id, never the
                                            id itself */
@@ -124,7 +133,8 @@ size_t mcp_audit_operator_line(const mcp_audit_operator_t *a,
     unsigned char *out);
 
 /* The trace id of a W3C traceparent, strictly parsed (00-32hex-16hex-2hex, not
- * zero), or an empty string. */
+ * zero; of a later version the same, and what may stand behind it), or an empty
+ * string. */
 mcp_str_t mcp_trace_id(const mcp_str_t *traceparent);
 
 

@@ -19,7 +19,7 @@
 #define mcp_has_zero(w)  (((w) - MCP_ONES) & ~(w) & MCP_HIGHS)
 
 
-static int mcp_plain8(const unsigned char *p);
+static int mcp_plain8(uint64_t w);
 static size_t mcp_utf8_char(const unsigned char *p, const unsigned char *last);
 static size_t mcp_json_plain(const unsigned char *p,
     const unsigned char *last);
@@ -124,21 +124,6 @@ mcp_buf_init(mcp_buf_t *b, void *start, size_t size)
     b->pos = b->start;
     b->end = b->start + size;
     b->overflow = 0;
-}
-
-
-void
-mcp_buf_put(mcp_buf_t *b, const void *data, size_t len)
-{
-    if (b->overflow || len > (size_t) (b->end - b->pos)) {
-        b->overflow = 1;
-        return;
-    }
-
-    if (len) {
-        memcpy(b->pos, data, len);
-        b->pos += len;
-    }
 }
 
 
@@ -283,6 +268,44 @@ mcp_buf_json(mcp_buf_t *b, const void *data, size_t len, size_t max)
 
 
 int
+mcp_json_is_plain(const void *data, size_t len)
+{
+    size_t                i;
+    uint64_t              w;
+    uint32_t              head, tail;
+    const unsigned char  *p;
+
+    p = data;
+
+    if (len < 4) {
+        return mcp_json_plain(p, p + len) == len;
+    }
+
+    if (len < 8) {
+
+        /* the middle is looked at twice */
+
+        memcpy(&head, p, 4);
+        memcpy(&tail, p + len - 4, 4);
+
+        return mcp_plain8((uint64_t) head << 32 | tail);
+    }
+
+    for (i = 0; i < len - 8; i += 8) {
+        memcpy(&w, p + i, 8);
+
+        if (!mcp_plain8(w)) {
+            return 0;
+        }
+    }
+
+    memcpy(&w, p + len - 8, 8);
+
+    return mcp_plain8(w);
+}
+
+
+int
 mcp_utf8_valid(const void *data, size_t len)
 {
     size_t                n;
@@ -363,14 +386,12 @@ mcp_glob(const mcp_str_t *pattern, const mcp_str_t *text)
 }
 
 
-/* 1 when none of the 8 bytes at p needs a look for a JSON string. */
+/* 1 when none of the 8 bytes needs a look for a JSON string. */
 
 static int
-mcp_plain8(const unsigned char *p)
+mcp_plain8(uint64_t w)
 {
-    uint64_t  w, bad;
-
-    memcpy(&w, p, 8);
+    uint64_t  bad;
 
     bad = w & MCP_HIGHS;
     bad |= (w - MCP_ONES * 0x20) & ~w & MCP_HIGHS;
@@ -387,12 +408,15 @@ mcp_plain8(const unsigned char *p)
 static size_t
 mcp_json_plain(const unsigned char *p, const unsigned char *last)
 {
+    uint64_t              w;
     const unsigned char  *s;
 
-    s = p;
+    for (s = p; last - p >= 8; p += 8) {
+        memcpy(&w, p, 8);
 
-    while (last - p >= 8 && mcp_plain8(p)) {
-        p += 8;
+        if (!mcp_plain8(w)) {
+            break;
+        }
     }
 
     while (p < last && *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\') {

@@ -80,7 +80,7 @@ int mcp_str_eq(const mcp_str_t *a, const mcp_str_t *b);
 int mcp_str_caseeq(const void *a, size_t alen, const void *b, size_t blen);
 
 void mcp_buf_init(mcp_buf_t *b, void *start, size_t size);
-void mcp_buf_put(mcp_buf_t *b, const void *data, size_t len);
+static inline void mcp_buf_put(mcp_buf_t *b, const void *data, size_t len);
 void mcp_buf_str(mcp_buf_t *b, const mcp_str_t *s);
 void mcp_buf_uint(mcp_buf_t *b, uint64_t n);
 void mcp_buf_int(mcp_buf_t *b, int64_t n);
@@ -96,6 +96,12 @@ void mcp_buf_hex(mcp_buf_t *b, const void *data, size_t len);
  */
 void mcp_buf_json(mcp_buf_t *b, const void *data, size_t len, size_t max);
 
+/*
+ * 1 when all of data goes into a JSON string as it is: ASCII without controls,
+ * quotes and backslashes.
+ */
+int mcp_json_is_plain(const void *data, size_t len);
+
 /* 1 when data is valid UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 int mcp_utf8_valid(const void *data, size_t len);
 
@@ -105,6 +111,23 @@ int mcp_utf8_valid(const void *data, size_t len);
  * counts.  At worst text->len * pattern->len steps; no recursion.
  */
 int mcp_glob(const mcp_str_t *pattern, const mcp_str_t *text);
+
+
+/* inline: most of what is put are a few bytes whose number is a constant */
+
+static inline void
+mcp_buf_put(mcp_buf_t *b, const void *data, size_t len)
+{
+    if (b->overflow || len > (size_t) (b->end - b->pos)) {
+        b->overflow = 1;
+        return;
+    }
+
+    if (len) {
+        memcpy(b->pos, data, len);
+        b->pos += len;
+    }
+}
 
 
 #endif /* MCP_CORE_H */

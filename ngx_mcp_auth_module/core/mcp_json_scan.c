@@ -4,7 +4,8 @@
  * Between tokens a table of state by byte class says what may come next;
  * inside a token (string, number, literal) the state is in s->sub, so that the
  * scan can stop and go on at any byte.  A token that is not split runs without
- * a look at that state: strings at 16 bytes a step.
+ * a look at that state: strings at 16 bytes a step, and what is skipped in
+ * mcp_json_skip.c.
  *
  * The text of a token is [run, p) of the current piece as long as that is
  * possible; an escape, or the end of the piece, moves it to the scratch buffer
@@ -17,44 +18,8 @@
  */
 
 
-#include "mcp_json_scan.h"
+#include "mcp_json_private.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
-
-/* States: what is expected.  The token states are the last. */
-enum {
-    ST_VALUE = 0,
-    ST_VALUE_OR_END,                    /* after '[' */
-    ST_KEY,                             /* after ',' in an object */
-    ST_KEY_OR_END,                      /* after '{' */
-    ST_COLON,
-    ST_AFTER_MEMBER,                    /* ',' or '}' */
-    ST_AFTER_ITEM,                      /* ',' or ']' */
-    ST_FINISHED,                        /* only whitespace */
-    ST_STRING,
-    ST_NUMBER,
-    ST_LITERAL,
-    ST_FAILED
-};
-
-/* Byte classes; with ST_* they index json_action. */
-enum {
-    CL_BAD = 0,
-    CL_SPACE,
-    CL_QUOTE,
-    CL_NUMBER,
-    CL_LITERAL,
-    CL_LBRACE,
-    CL_RBRACE,
-    CL_LBRACKET,
-    CL_RBRACKET,
-    CL_COLON,
-    CL_COMMA,
-    CL_MAX
-};
 
 enum {
     DO_FAIL = 0,
@@ -99,6 +64,9 @@ enum {
 #define JSON_MORE  1
 
 
+static int json_next(mcp_json_scan_t *s, const unsigned char **pos,
+    const unsigned char *last, unsigned eof, mcp_json_event_t *ev)
+    __attribute__((__noinline__));
 static inline int json_step(mcp_json_scan_t *s, const unsigned char **pos,
     const unsigned char **run, uint64_t base, mcp_json_event_t *ev);
 static inline int json_token(mcp_json_scan_t *s, const unsigned char **pos,
@@ -107,6 +75,11 @@ static inline int json_token(mcp_json_scan_t *s, const unsigned char **pos,
 static int json_token_done(mcp_json_scan_t *s, mcp_json_type_e type,
     const unsigned char *run, const unsigned char *end, uint64_t offset,
     mcp_json_event_t *ev);
+static inline void json_whole_string(mcp_json_scan_t *s,
+    const unsigned char *start, const unsigned char *end,
+    mcp_json_event_t *ev);
+static inline const unsigned char *json_string_run(const unsigned char *p,
+    const unsigned char *last);
 static inline int json_string(mcp_json_scan_t *s, const unsigned char **pos,
     const unsigned char *last, const unsigned char **run);
 static int json_string_odd(mcp_json_scan_t *s, const unsigned char **pos,
@@ -115,10 +88,6 @@ static int json_string_byte(mcp_json_scan_t *s, unsigned char ch);
 static int json_escape(mcp_json_scan_t *s, unsigned char ch);
 static int json_hex(mcp_json_scan_t *s, unsigned char ch);
 static int json_utf8_lead(mcp_json_scan_t *s, unsigned char ch);
-static const unsigned char *json_utf8_run(const unsigned char *p,
-    const unsigned char *last);
-static inline const unsigned char *json_plain(const unsigned char *p,
-    const unsigned char *last);
 static inline int json_number(mcp_json_scan_t *s, const unsigned char **pos,
     const unsigned char *last);
 static inline int json_literal(mcp_json_scan_t *s, const unsigned char **pos,
@@ -134,7 +103,7 @@ static int json_eof(mcp_json_scan_t *s, mcp_json_event_t *ev);
 static int json_fail(mcp_json_scan_t *s, const char *error);
 
 
-static const unsigned char  json_class[256] = {
+const unsigned char  mcp_json_class[256] = {
     ['\t'] = CL_SPACE, ['\n'] = CL_SPACE, ['\r'] = CL_SPACE, [' '] = CL_SPACE,
     ['"'] = CL_QUOTE,
     ['-'] = CL_NUMBER, ['0'] = CL_NUMBER, ['1'] = CL_NUMBER, ['2'] = CL_NUMBER,
@@ -237,8 +206,55 @@ mcp_json_skip(mcp_json_scan_t *s)
 }
 
 
+/*
+ * A string, with the comma or the colon before it, is what comes most often,
+ * and is nearly always whole: that is done here.
+ */
 int
 mcp_json_next(mcp_json_scan_t *s, const unsigned char **pos,
+    const unsigned char *last, unsigned eof, mcp_json_event_t *ev)
+{
+    unsigned              state;
+    const unsigned char  *p, *end;
+
+    p = *pos;
+
+    if (s->skip || p == last) {
+        return json_next(s, pos, last, eof, ev);
+    }
+
+    state = s->state;
+
+    if (*p == (state == ST_COLON ? ':' : ',')
+        && state >= ST_COLON && state <= ST_AFTER_ITEM)
+    {
+        s->state = (state == ST_AFTER_MEMBER) ? ST_KEY : ST_VALUE;
+
+        do {
+            p++;
+        } while (p < last && *p == ' ');
+
+        s->offset += (uint64_t) (p - *pos);
+        *pos = p;
+    }
+
+    if (p < last && *p == '"' && s->state < ST_COLON) {
+        end = json_string_run(p + 1, last);
+
+        if (end) {
+            *pos = end + 1;
+            json_whole_string(s, p, end, ev);
+            return MCP_OK;
+        }
+    }
+
+    return json_next(s, pos, last, eof, ev);
+}
+
+
+/* Any token. */
+static int
+json_next(mcp_json_scan_t *s, const unsigned char **pos,
     const unsigned char *last, unsigned eof, mcp_json_event_t *ev)
 {
     int                   rc;
@@ -252,13 +268,14 @@ mcp_json_next(mcp_json_scan_t *s, const unsigned char **pos,
     do {
         if (s->state >= ST_STRING) {
             rc = json_token(s, &p, last, run, base, ev);
-
-        } else if (p == last) {
-            rc = MCP_AGAIN;
-
-        } else {
-            rc = json_step(s, &p, &run, base, ev);
+            continue;
         }
+
+        if (s->skip) {
+            p = mcp_json_skip_run(s, p, last);
+        }
+
+        rc = (p == last) ? MCP_AGAIN : json_step(s, &p, &run, base, ev);
 
     } while (rc == JSON_MORE);
 
@@ -285,7 +302,7 @@ json_step(mcp_json_scan_t *s, const unsigned char **pos,
 
     p = *pos;
     want = s->capture && s->skip == 0;
-    action = json_action[s->state][json_class[*p]];
+    action = json_action[s->state][mcp_json_class[*p]];
 
     if (action == DO_FAIL) {
         return json_fail(s, json_expected[s->state]);
@@ -421,6 +438,40 @@ json_token(mcp_json_scan_t *s, const unsigned char **pos,
 }
 
 
+/*
+ * The string from the quote at start, where s->offset is, to that at end.  The
+ * state is left as if it had been read byte by byte.
+ */
+static inline void
+json_whole_string(mcp_json_scan_t *s, const unsigned char *start,
+    const unsigned char *end, mcp_json_event_t *ev)
+{
+    unsigned  want;
+
+    ev->depth = s->depth;
+    ev->start = s->offset;
+    s->offset += (uint64_t) (end - start) + 1;
+    ev->end = s->offset;
+
+    if (s->state == ST_KEY || s->state == ST_KEY_OR_END) {
+        s->state = ST_COLON;
+        ev->type = MCP_JSON_KEY;
+        want = 1;
+
+    } else {
+        json_after(s);
+        ev->type = MCP_JSON_STRING;
+        want = s->capture;
+    }
+
+    ev->text.data = want ? (unsigned char *) start + 1 : NULL;
+    ev->text.len = want ? (size_t) (end - start) - 1 : 0;
+    ev->captured = want;
+    ev->truncated = 0;
+    ev->escaped = 0;
+}
+
+
 static int
 json_token_done(mcp_json_scan_t *s, mcp_json_type_e type,
     const unsigned char *run, const unsigned char *end, uint64_t offset,
@@ -449,6 +500,37 @@ json_token_done(mcp_json_scan_t *s, mcp_json_type_e type,
     ev->truncated = s->truncated;
 
     return MCP_OK;
+}
+
+
+/*
+ * The closing quote of a string that is whole, right and without escapes, or
+ * NULL: not seen here, for whatever reason.
+ */
+static inline const unsigned char *
+json_string_run(const unsigned char *p, const unsigned char *last)
+{
+    const unsigned char  *next;
+
+    for ( ;; ) {
+        p = json_plain(p, last);
+
+        if (p == last) {
+            return NULL;
+        }
+
+        if (*p == '"') {
+            return p;
+        }
+
+        next = json_utf8_run(p, last);
+
+        if (next == p) {
+            return NULL;
+        }
+
+        p = next;
+    }
 }
 
 
@@ -717,69 +799,6 @@ json_utf8_lead(mcp_json_scan_t *s, unsigned char ch)
     s->sub = STR_UTF8;
 
     return MCP_OK;
-}
-
-
-/*
- * Over whole characters of two and three bytes; what is split, longer or
- * suspect is left to the byte-wise states.
- */
-static const unsigned char *
-json_utf8_run(const unsigned char *p, const unsigned char *last)
-{
-    while (last - p >= 3 && *p >= 0xc2) {
-
-        if ((p[1] & 0xc0) != 0x80) {
-            break;
-        }
-
-        if (*p <= 0xdf) {
-            p += 2;
-            continue;
-        }
-
-        if (*p > 0xef || *p == 0xe0 || *p == 0xed || (p[2] & 0xc0) != 0x80) {
-            break;
-        }
-
-        p += 3;
-    }
-
-    return p;
-}
-
-
-/*
- * To the first byte that is not plain: a quote, a backslash, a control, or out
- * of ASCII.  As signed bytes the last two are both below 0x20.
- */
-static inline const unsigned char *
-json_plain(const unsigned char *p, const unsigned char *last)
-{
-#ifdef __SSE2__
-    unsigned  mask;
-    __m128i   v, odd;
-
-    while (last - p >= 16) {
-        v = _mm_loadu_si128((const __m128i *) (const void *) p);
-        odd = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
-                  _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-                               _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
-        mask = (unsigned) _mm_movemask_epi8(odd);
-
-        if (mask) {
-            return p + __builtin_ctz(mask);
-        }
-
-        p += 16;
-    }
-#endif
-
-    while (p < last && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') {
-        p++;
-    }
-
-    return p;
 }
 
 

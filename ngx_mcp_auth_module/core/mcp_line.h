@@ -36,7 +36,8 @@ void mcp_line_encode(mcp_buf_t *b, const mcp_str_t *value,
 /*
  * Takes the next line that says something off *rest, a file: not an empty one,
  * not a comment ("#" first).  *n counts all lines.  MCP_OK; MCP_DECLINED: that
- * was all, and the last line was "end"; MCP_ERROR: *error, static.
+ * was all, and the last line, which *line is, was "end"; MCP_ERROR: *error,
+ * static.
  */
 int mcp_line_next(mcp_str_t *rest, mcp_str_t *line, unsigned *n,
     const char **error);

@@ -64,6 +64,7 @@ static int mcp_list_event(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static void mcp_list_key(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static unsigned mcp_list_other_key(mcp_list_filter_t *f,
     const mcp_str_t *text);
+static unsigned mcp_list_params_key(const mcp_str_t *text);
 static unsigned mcp_list_task_key(const mcp_str_t *text);
 static unsigned mcp_list_message_key(mcp_list_filter_t *f,
     const mcp_str_t *text);
@@ -250,8 +251,11 @@ mcp_list_other_key(mcp_list_filter_t *f, const mcp_str_t *text)
         return mcp_list_task_key(text);
 
     case in_params:
-        return mcp_list_fold_eq(text, "url") ? key_url
-               : mcp_list_fold_eq(text, "taskid") ? key_task_id : key_other;
+        return mcp_list_params_key(text);
+
+    case in_meta:
+        return mcp_list_fold_eq(text, "io.modelcontextprotocol/serverinfo")
+               ? key_info : key_other;
 
     case in_requests:
         return key_request;
@@ -275,6 +279,19 @@ mcp_list_other_key(mcp_list_filter_t *f, const mcp_str_t *text)
 }
 
 
+/* A question to a person; or a task, whole, as in a result. */
+
+static unsigned
+mcp_list_params_key(const mcp_str_t *text)
+{
+    return mcp_list_fold_eq(text, "url") ? key_url
+           : mcp_list_fold_eq(text, "taskid") ? key_task_id
+           : mcp_list_fold_eq(text, "inputrequests") ? key_requests
+           : mcp_list_fold_eq(text, "result") ? key_inner
+           : mcp_list_fold_eq(text, "error") ? key_error : key_other;
+}
+
+
 static unsigned
 mcp_list_task_key(const mcp_str_t *text)
 {
@@ -293,8 +310,11 @@ mcp_list_message_key(mcp_list_filter_t *f, const mcp_str_t *text)
         return key_id;
     }
 
-    if (mcp_str_eq_lit(text, "method")) {
-        f->members |= MEMBER_METHOD;
+    if (mcp_list_fold_eq(text, "method")) {
+        if (mcp_str_eq_lit(text, "method")) {
+            f->members |= MEMBER_METHOD;
+        }
+
         return key_method;
     }
 
@@ -302,8 +322,11 @@ mcp_list_message_key(mcp_list_filter_t *f, const mcp_str_t *text)
         return key_params;
     }
 
-    if (mcp_str_eq_lit(text, "error")) {
-        f->members |= MEMBER_ERROR;
+    if (mcp_list_fold_eq(text, "error")) {
+        if (mcp_str_eq_lit(text, "error")) {
+            f->members |= MEMBER_ERROR;
+        }
+
         return key_error;
     }
 
@@ -335,12 +358,27 @@ mcp_list_result_key(mcp_list_filter_t *f, const mcp_str_t *text)
         return key_cache_scope;
     }
 
+    if (mcp_list_fold_eq(text, "inputrequests")) {
+        return key_requests;
+    }
+
     if (f->where == in_inner) {
         return key_other;
     }
 
     if (mcp_list_fold_eq(text, "result")) {
         return key_inner;
+    }
+
+    if (mcp_list_fold_eq(text, "error")) {
+
+        /* of a task that failed */
+
+        return key_error;
+    }
+
+    if (mcp_list_fold_eq(text, "_meta")) {
+        return key_meta;
     }
 
     if (mcp_str_eq_lit(text, "isError")) {
@@ -353,10 +391,6 @@ mcp_list_result_key(mcp_list_filter_t *f, const mcp_str_t *text)
 
     if (mcp_list_fold_eq(text, "task")) {
         return key_task;
-    }
-
-    if (mcp_list_fold_eq(text, "inputrequests")) {
-        return key_requests;
     }
 
     if (mcp_list_fold_eq(text, "serverinfo")) {
@@ -513,14 +547,6 @@ mcp_list_enter(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
             return in_result;
         }
 
-        if (key == key_inner) {
-            return in_inner;
-        }
-
-        if (key == key_error) {
-            return in_error;
-        }
-
         return mcp_list_enter_other(f, ev, key);
     }
 
@@ -541,7 +567,19 @@ mcp_list_enter_other(mcp_list_filter_t *f, const mcp_json_event_t *ev,
         f->task_made = 1;
         return in_task;
 
+    case key_inner:
+        f->around[around_inner] = f->where;
+        return in_inner;
+
+    case key_error:
+        f->around[around_error] = f->where;
+        return in_error;
+
+    case key_meta:
+        return in_meta;
+
     case key_requests:
+        f->around[around_requests] = f->where;
         return in_requests;
 
     case key_request:
@@ -551,6 +589,7 @@ mcp_list_enter_other(mcp_list_filter_t *f, const mcp_json_event_t *ev,
         return in_data;
 
     case key_info:
+        f->around[around_info] = f->where;
         f->keep = ev->start;
         f->icons = 0;
         f->bad_icon = 0;
@@ -581,7 +620,7 @@ mcp_list_enter_icons(mcp_list_filter_t *f, const mcp_json_event_t *ev,
         return f->where;
     }
 
-    f->icons_in = f->where;
+    f->around[around_icons] = f->where;
     f->icons_start = ev->start;
 
     return in_icons;
@@ -599,12 +638,12 @@ mcp_list_close(mcp_list_filter_t *f, const mcp_json_event_t *ev)
                                               && f->icons < 2);
 
     case in_info:
-        f->where = in_result;
+        f->where = f->around[around_info];
         return mcp_list_info_end(f, ev->end);
 
     case in_icons:
         f->icons_end = ev->end;
-        f->where = f->icons_in;
+        f->where = f->around[around_icons];
         return MCP_OK;
 
     case in_icon:
@@ -612,8 +651,12 @@ mcp_list_close(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_OK;
 
     case in_task:
-    case in_requests:
+    case in_meta:
         f->where = in_result;
+        return MCP_OK;
+
+    case in_requests:
+        f->where = f->around[around_requests];
         return MCP_OK;
 
     case in_request:
@@ -645,7 +688,11 @@ mcp_list_close(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_OK;
 
     case in_inner:
-        f->where = in_result;
+        f->where = f->around[around_inner];
+        return MCP_OK;
+
+    case in_error:
+        f->where = f->around[around_error];
         return MCP_OK;
 
     case in_result:
@@ -653,7 +700,6 @@ mcp_list_close(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return mcp_list_result_end(f);
 
     case in_params:
-    case in_error:
         f->where = in_message;
         return MCP_OK;
 
@@ -727,10 +773,13 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_OK;
 
     case key_method:
-        f->elicits = mcp_list_is(ev, "elicitation/create");
-        f->about_task = (ev->type == MCP_JSON_STRING && ev->text.len >= 19
-                         && memcmp(ev->text.data, "notifications/tasks", 19)
-                            == 0);
+
+        /* when it is there twice, a client may take either */
+
+        f->elicits |= mcp_list_is(ev, "elicitation/create");
+        f->about_task |= (ev->type == MCP_JSON_STRING && ev->text.len >= 19
+                          && memcmp(ev->text.data, "notifications/tasks", 19)
+                             == 0);
         return MCP_OK;
 
     case key_url:
@@ -745,10 +794,11 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 
     case key_src:
 
-        /* a long one is judged by its beginning */
+        /* a long one, which is an image's data, is judged by its beginning */
 
         f->bad_icon |= (ev->type != MCP_JSON_STRING
-                        || !mcp_icon_src(&ev->text));
+                        || !mcp_icon_src(&ev->text)
+                        || (ev->truncated && mcp_url_https(&ev->text)));
         return MCP_OK;
 
     case key_icons:

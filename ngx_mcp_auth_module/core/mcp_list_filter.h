@@ -6,11 +6,11 @@
  * server-sent event.  Lists are recognised by shape, never by the request: an
  * array named tools, prompts, resources, resourceTemplates or tasks (in any
  * letter case) in the `result` object of a message at the root, or of an
- * element of a root array; also in `result.result`, where a finished task has
- * the result of its call.  What is kept is kept byte for byte; an entry goes
- * with exactly one of its commas.  cacheScope in a result becomes "private".
- * An entry that is no object, has no string name (uri, uriTemplate, taskId),
- * or has it twice or also in another letter case, is cut.
+ * element of a root array; also in `result.result` and `params.result`, where a
+ * finished task has the result of its call.  What is kept is kept byte for
+ * byte; an entry goes with exactly one of its commas.  cacheScope in a result
+ * becomes "private".  An entry that is no object, has no string name (uri,
+ * uriTemplate, taskId), or has it twice or also in another letter case, is cut.
  *
  * Of what a person may be shown: names with characters that are not seen are
  * cut, icons that are not https (or data:image/) become "[]", a URL to be
@@ -116,6 +116,7 @@ typedef struct mcp_list_filter_s {
     /* private; offsets count from the document's start */
     unsigned             where;         /* the container whose members come */
     unsigned             outer;         /* the one around the list */
+    unsigned             around[5];     /* those around what has several */
     unsigned             key;           /* role of the member in progress */
     unsigned             list;          /* mcp_list_e */
     unsigned             members;       /* of the message, seen so far */
@@ -130,7 +131,6 @@ typedef struct mcp_list_filter_s {
     unsigned             tasks:2;       /* ids seen, up to 2 */
     unsigned             icons:2;       /* arrays of them in the entry */
     unsigned             bad_icon:1;
-    unsigned             icons_in;      /* the container around them */
     uint64_t             icons_start;
     uint64_t             icons_end;
     unsigned char        task_id[MCP_LIST_TASK_ID];

@@ -22,11 +22,12 @@ enum {
     in_batch,
     in_message,
     in_result,
-    in_inner,           /* result.result */
+    in_inner,           /* the result in a result, or in params */
+    in_meta,            /* result._meta */
     in_error,
     in_task,            /* result.task */
     in_params,
-    in_requests,        /* result.inputRequests */
+    in_requests,        /* inputRequests */
     in_request,
     in_request_params,
     in_data,            /* error.data */
@@ -34,9 +35,19 @@ enum {
     in_elicitation,
     in_list,            /* from here on held until decided */
     in_entry,
-    in_info,            /* result.serverInfo */
+    in_info,            /* serverInfo, of result or of its _meta */
     in_icons,
     in_icon
+};
+
+
+/* around: containers that stand in more than one other */
+enum {
+    around_inner = 0,
+    around_error,
+    around_requests,
+    around_info,
+    around_icons
 };
 
 
@@ -62,6 +73,7 @@ enum {
     key_data,
     key_elicitations,
     key_url,
+    key_meta,
     key_info,
     key_icons,
     key_src,

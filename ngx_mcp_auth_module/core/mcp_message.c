@@ -31,6 +31,8 @@ static int msg_event(mcp_message_t *m, const mcp_json_event_t *ev);
 static int msg_key(mcp_message_t *m, const mcp_json_event_t *ev);
 static mcp_slot_e msg_strict_key(mcp_message_t *m, mcp_context_e context,
     const mcp_json_event_t *ev);
+static int msg_fresh_key(mcp_message_parse_t *p, mcp_context_e context,
+    const msg_key_t *k, const mcp_str_t *key);
 static const msg_key_t *msg_find_key(mcp_context_e context,
     const mcp_str_t *key);
 static int msg_foreign_case(const mcp_str_t *key);
@@ -41,7 +43,8 @@ static int msg_open(mcp_message_t *m, const mcp_json_event_t *ev,
 static int msg_root(mcp_message_t *m, const mcp_json_event_t *ev);
 static int msg_field(mcp_message_t *m, const mcp_json_event_t *ev,
     mcp_slot_e slot);
-static int msg_uri(mcp_message_t *m, const mcp_json_event_t *ev);
+static int msg_listed(mcp_message_t *m, const mcp_json_event_t *ev,
+    mcp_str_t **list, unsigned *n);
 static void msg_id(mcp_message_t *m, const mcp_json_event_t *ev);
 static int msg_id_valid(const mcp_json_event_t *ev, const mcp_str_t *id);
 static void msg_save_id(mcp_message_parse_t *p, const unsigned char *last);
@@ -281,19 +284,16 @@ msg_key(mcp_message_t *m, const mcp_json_event_t *ev)
 
 
 /*
- * The key's slot, or a fault.  Keys seen are remembered by a hash of their
- * folded bytes: a collision refuses what it might have let pass.
+ * The key's slot, or a fault.
  */
 static mcp_slot_e
 msg_strict_key(mcp_message_t *m, mcp_context_e context,
     const mcp_json_event_t *ev)
 {
-    uint64_t              hash;
-    unsigned              i, exact, fresh;
+    unsigned              exact, fresh;
     mcp_slot_e            slot;
     const msg_key_t      *k;
     mcp_message_parse_t  *p;
-    const unsigned char  *pos, *last;
 
     static const mcp_str_t  id = mcp_string("id");
 
@@ -321,26 +321,11 @@ msg_strict_key(mcp_message_t *m, mcp_context_e context,
         }
     }
 
-    hash = 0xcbf29ce484222325;
-    pos = ev->text.data;
-    last = pos + ev->text.len;
-
-    while (pos < last) {
-        hash = (hash ^ mcp_fold_next(&pos, last)) * 0x100000001b3;
-    }
-
     k = msg_find_key(context, &ev->text);
     exact = k ? mcp_str_eq(&k->name, &ev->text)
               : context != MCP_C_META || !msg_foreign_case(&ev->text);
     slot = k ? k->slot : MCP_S_NONE;
-    fresh = 1;
-
-    for (i = 0; i < p->nkeys[context]; i++) {
-        if (p->keys[context][i] == hash) {
-            fresh = 0;
-            break;
-        }
-    }
+    fresh = msg_fresh_key(p, context, k, &ev->text);
 
     if (slot == MCP_S_ID) {
         p->id_unclear |= (p->has_id || !exact);
@@ -360,11 +345,59 @@ msg_strict_key(mcp_message_t *m, mcp_context_e context,
         slot = MCP_S_NONE;
     }
 
-    if (p->nkeys[context] < MCP_MAX_KEYS) {
-        p->keys[context][p->nkeys[context]++] = hash;
+    return slot;
+}
+
+
+/*
+ * 0 when the key was there before, as some reader would see it.  Known ones
+ * have a bit each, others are remembered by a hash of their folded bytes: a
+ * collision refuses what it might have let pass.  When there are too many keys,
+ * which is a fault, no more are remembered.
+ */
+static int
+msg_fresh_key(mcp_message_parse_t *p, mcp_context_e context,
+    const msg_key_t *k, const mcp_str_t *key)
+{
+    uint64_t              hash;
+    unsigned              i, bit;
+    const unsigned char  *pos, *last;
+
+    if (k) {
+        bit = 1u << (k - msg_keys[context]);
+
+        if (p->known_keys[context] & bit) {
+            return 0;
+        }
+
+        if (p->nkeys[context] < MCP_MAX_KEYS) {
+            p->nkeys[context]++;
+            p->known_keys[context] |= bit;
+        }
+
+        return 1;
     }
 
-    return slot;
+    hash = 0xcbf29ce484222325;
+    pos = key->data;
+    last = pos + key->len;
+
+    while (pos < last) {
+        hash = (hash ^ mcp_fold_next(&pos, last)) * 0x100000001b3;
+    }
+
+    for (i = 0; i < p->nhashes[context]; i++) {
+        if (p->keys[context][i] == hash) {
+            return 0;
+        }
+    }
+
+    if (p->nkeys[context] < MCP_MAX_KEYS) {
+        p->nkeys[context]++;
+        p->keys[context][p->nhashes[context]++] = hash;
+    }
+
+    return 1;
 }
 
 
@@ -379,7 +412,9 @@ msg_find_key(mcp_context_e context, const mcp_str_t *key)
     const msg_key_t  *k;
 
     for (k = msg_keys[context]; k->name.len; k++) {
-        if (mcp_str_eq(&k->name, key)) {
+        if (k->name.len == key->len
+            && memcmp(k->name.data, key->data, key->len) == 0)
+        {
             return k;
         }
     }
@@ -432,12 +467,11 @@ msg_value(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
     p = m->parse;
 
     if (p->context[ev->depth] == MCP_C_URIS) {
-        return msg_uri(m, ev);
+        return msg_listed(m, ev, &m->uris, &m->nuris);
     }
 
     if (p->context[ev->depth] == MCP_C_TASK_IDS) {
-        m->task_ids = 1;
-        slot = MCP_S_NONE;
+        return msg_listed(m, ev, &m->tasks, &m->ntasks);
     }
 
     if (slot < MCP_F_MAX) {
@@ -514,8 +548,8 @@ msg_open(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
 
         /* what subscriptions/listen cannot read it must not let pass */
 
-        p->bad_uris |= (slot == MCP_S_NOTIFICATIONS || slot == MCP_S_URIS);
-        m->task_ids |= (slot == MCP_S_TASK_IDS);
+        p->bad_uris |= (slot == MCP_S_NOTIFICATIONS || slot == MCP_S_URIS
+                        || slot == MCP_S_TASK_IDS);
     }
 
     if (right && slot == MCP_S_ARGUMENTS) {
@@ -528,7 +562,7 @@ msg_open(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
 
     if (right && slot != MCP_S_ELICITATION_URL) {
         p->context[ev->depth + 1] = slots[slot - MCP_F_MAX].context;
-        p->scan.capture = (slot == MCP_S_URIS);
+        p->scan.capture = (slot == MCP_S_URIS || slot == MCP_S_TASK_IDS);
         return MCP_OK;
     }
 
@@ -601,10 +635,12 @@ msg_field(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
 
 
 /*
- * An element of resourceSubscriptions.  Only subscriptions/listen needs them.
+ * An element of resourceSubscriptions or taskIds.  Only subscriptions/listen
+ * needs them.
  */
 static int
-msg_uri(mcp_message_t *m, const mcp_json_event_t *ev)
+msg_listed(mcp_message_t *m, const mcp_json_event_t *ev, mcp_str_t **list,
+    unsigned *n)
 {
     mcp_message_parse_t  *p;
 
@@ -622,20 +658,19 @@ msg_uri(mcp_message_t *m, const mcp_json_event_t *ev)
         return MCP_OK;
     }
 
-    if (m->nuris == MCP_MAX_URIS) {
+    if (*n == MCP_MAX_URIS) {
         p->many_uris = 1;
         return MCP_OK;
     }
 
-    if (m->uris == NULL) {
-        m->uris = mcp_alloc(&p->mem, MCP_MAX_URIS * sizeof(mcp_str_t));
-        if (m->uris == NULL) {
+    if (*list == NULL) {
+        *list = mcp_alloc(&p->mem, MCP_MAX_URIS * sizeof(mcp_str_t));
+        if (*list == NULL) {
             return MCP_ERROR;
         }
     }
 
-    return mcp_message_keep(p, &m->uris[m->nuris++], ev->text.data,
-                            ev->text.len);
+    return mcp_message_keep(p, &(*list)[(*n)++], ev->text.data, ev->text.len);
 }
 
 
@@ -882,6 +917,23 @@ mcp_fold_eq(const mcp_str_t *a, const mcp_str_t *b)
     lb = pb + b->len;
 
     while (pa < la && pb < lb) {
+
+        if (((*pa | *pb) & 0x80) == 0) {
+
+            /* nearly always: no more than the case of a letter */
+
+            if (*pa != *pb
+                && ((*pa ^ *pb) != 0x20 || (*pa | 0x20) < 'a'
+                    || (*pa | 0x20) > 'z'))
+            {
+                return 0;
+            }
+
+            pa++;
+            pb++;
+            continue;
+        }
+
         if (mcp_fold_next(&pa, la) != mcp_fold_next(&pb, lb)) {
             return 0;
         }

@@ -39,7 +39,7 @@ typedef enum {
     MCP_METHOD_LIST,            /* any; the result is filtered */
     MCP_METHOD_DISCOVER,        /* server/discover: never denied */
     MCP_METHOD_TARGET,          /* by target_kind and target */
-    MCP_METHOD_LISTEN,          /* by every URI in uris; no task ids */
+    MCP_METHOD_LISTEN,          /* by every URI in uris; by owner of tasks */
     MCP_METHOD_OWNER            /* tasks: by whose it is, whatever the rules */
 } mcp_method_e;
 
@@ -95,7 +95,8 @@ typedef struct {
 
 #define MCP_MAX_POINTERS   64
 #define MCP_MAX_ARG_KEYS   32           /* names kept for the audit */
-#define MCP_MAX_URIS       256          /* in subscriptions/listen */
+#define MCP_MAX_URIS       256          /* in subscriptions/listen; so many
+                                           task ids, too */
 
 
 /* A refusal: what the gateway answers and what it records. */
@@ -126,6 +127,8 @@ typedef struct mcp_message_s {
 
     mcp_str_t           *uris;          /* subscriptions/listen */
     unsigned             nuris;
+    mcp_str_t           *tasks;         /* likewise: taskIds */
+    unsigned             ntasks;
 
     /* params.arguments: offsets in the body; equal: absent */
     uint64_t             args_start;
@@ -146,7 +149,6 @@ typedef struct mcp_message_s {
     unsigned             elicit_url:1;  /* the client said that it opens URLs:
                                            capability elicitation.url, of
                                            _meta or of initialize */
-    unsigned             task_ids:1;    /* listen names task ids */
 
     struct mcp_message_parse_s  *parse; /* private, in the arena */
 } mcp_message_t;

@@ -134,7 +134,7 @@ method_target(mcp_message_t *m)
 
         if (p->many_uris) {
             return mcp_message_fault(m, -32602, "Invalid params: too many "
-                                     "resourceSubscriptions",
+                                     "subscriptions",
                                      "too_many_uris");
         }
 

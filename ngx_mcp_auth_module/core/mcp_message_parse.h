@@ -159,7 +159,9 @@ typedef struct mcp_message_parse_s {
     unsigned                   bad_uris:1;
     unsigned                   many_uris:1;
 
-    unsigned                   nkeys[MCP_C_STRICT];
+    unsigned                   nkeys[MCP_C_STRICT];     /* fresh ones */
+    unsigned                   nhashes[MCP_C_STRICT];   /* of unknown ones */
+    unsigned                   known_keys[MCP_C_STRICT];
     mcp_field_t                fields[MCP_F_MAX];
 
     /* not zeroed at the start: what is above says how much is valid */

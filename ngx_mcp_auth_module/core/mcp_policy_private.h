@@ -1,6 +1,6 @@
 /*
- * What a policy is made of; private to mcp_policy_conf.c, which builds it, and
- * mcp_policy.c, which asks it.
+ * What a policy is made of; private to mcp_policy_conf.c, which builds it,
+ * mcp_policy.c, which asks it, and mcpctl_rules.c, which shows it.
  *
  * While the configuration is read, rules hang in a list in the order they were
  * written.  mcp_policy_finish() checks them and lays them out for each kind in

@@ -20,6 +20,8 @@
 
 typedef struct {
     mcp_str_t            word;
+    const char          *revoke;        /* methods of audit records */
+    const char          *unrevoke;
     mcp_revoke_e         type;
     unsigned             issuer;        /* 1: needed, 0: must be "-" */
     unsigned             value;
@@ -48,11 +50,16 @@ static void *mcp_revocation_alloc(void *ctx, size_t size);
 
 
 static const mcp_revocation_type_t  mcp_revocation_types[] = {
-    { mcp_string("all"), MCP_REVOKE_ALL, 0, 0 },
-    { mcp_string("issuer"), MCP_REVOKE_ISSUER, 1, 0 },
-    { mcp_string("user"), MCP_REVOKE_USER, 1, 1 },
-    { mcp_string("client"), MCP_REVOKE_CLIENT, 0, 1 },
-    { mcp_string("token"), MCP_REVOKE_TOKEN, 0, 1 }
+    { mcp_string("all"), "revoke/all", "unrevoke/all",
+      MCP_REVOKE_ALL, 0, 0 },
+    { mcp_string("issuer"), "revoke/issuer", "unrevoke/issuer",
+      MCP_REVOKE_ISSUER, 1, 0 },
+    { mcp_string("user"), "revoke/user", "unrevoke/user",
+      MCP_REVOKE_USER, 1, 1 },
+    { mcp_string("client"), "revoke/client", "unrevoke/client",
+      MCP_REVOKE_CLIENT, 0, 1 },
+    { mcp_string("token"), "revoke/token", "unrevoke/token",
+      MCP_REVOKE_TOKEN, 0, 1 }
 };
 
 
@@ -163,6 +170,24 @@ mcp_revocation_field(mcp_buf_t *b, const mcp_revocation_t *r)
     mcp_revocation_column(b, &r->issuer);
     mcp_buf_lit(b, " ");
     mcp_revocation_column(b, &r->value);
+}
+
+
+const char *
+mcp_revocation_word(mcp_revoke_e type)
+{
+    return (const char *) mcp_revocation_type(type)->word.data;
+}
+
+
+const char *
+mcp_revocation_method(mcp_revoke_e type, unsigned lifted)
+{
+    const mcp_revocation_type_t  *t;
+
+    t = mcp_revocation_type(type);
+
+    return lifted ? t->unrevoke : t->revoke;
 }
 
 

@@ -66,6 +66,13 @@ void mcp_revocation_write(mcp_buf_t *b, const mcp_revocation_t *r);
 /* Its first three columns: the field in Redis. */
 void mcp_revocation_field(mcp_buf_t *b, const mcp_revocation_t *r);
 
+/* "user", for instance; static, NUL-terminated. */
+const char *mcp_revocation_word(mcp_revoke_e type);
+
+/* The method of its audit record: "revoke/user", lifted "unrevoke/user";
+ * static, NUL-terminated. */
+const char *mcp_revocation_method(mcp_revoke_e type, unsigned lifted);
+
 /* What it is found by: SHA-256 of the type, and of issuer and value, each with
  * its length before it. */
 void mcp_revocation_name(const mcp_revocation_t *r, unsigned char *name);

@@ -6,6 +6,28 @@
 #include "mcp_untrusted.h"
 
 
+/*
+ * C1, line and paragraph separators, and what Unicode 15 says to show nothing
+ * for (Default_Ignorable_Code_Point), in order.
+ */
+
+static const struct {
+    unsigned  from;
+    unsigned  to;
+} mcp_unseen[] = {
+    { 0x80, 0x9f }, { 0xad, 0xad }, { 0x34f, 0x34f }, { 0x61c, 0x61c },
+    { 0x115f, 0x1160 }, { 0x17b4, 0x17b5 }, { 0x180b, 0x180f },
+    { 0x200b, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x206f },
+    { 0x3164, 0x3164 }, { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff },
+    { 0xffa0, 0xffa0 }, { 0xfff0, 0xfffb }, { 0x1bca0, 0x1bca3 },
+    { 0x1d173, 0x1d17a }, { 0xe0000, 0xe0fff }
+};
+
+
+static unsigned mcp_name_next(const unsigned char **p,
+    const unsigned char *last);
+
+
 int
 mcp_url_https(const mcp_str_t *url)
 {
@@ -54,49 +76,59 @@ mcp_name_plain(const mcp_str_t *name)
 {
     size_t                i;
     unsigned              c;
-    const unsigned char  *p;
+    const unsigned char  *p, *last;
 
     p = name->data;
+    last = p + name->len;
 
-    for (i = 0; i < name->len; i++) {
+    while (p < last) {
 
-        if (p[i] < 0x20 || p[i] == 0x7f) {
-            return 0;
-        }
-
-        if (p[i] == 0xc2 && i + 1 < name->len && p[i + 1] < 0xa0) {
-            return 0;                               /* C1 */
-        }
-
-        if (p[i] == 0xe2 && i + 2 < name->len) {
-            c = (unsigned) (p[i + 1] & 0x3f) << 6 | (p[i + 2] & 0x3f);
-
-            /* U+200B..200F, 2028..202E, 2060..206F */
-
-            if ((c >= 0x0b && c <= 0x0f) || (c >= 0x28 && c <= 0x2e)
-                || (c >= 0x60 && c <= 0x6f))
-            {
+        if (*p < 0x80) {
+            if (*p < 0x20 || *p == 0x7f) {
                 return 0;
             }
+
+            p++;
+            continue;
         }
 
-        if (p[i] == 0xd8 && i + 1 < name->len && p[i + 1] == 0x9c) {
-            return 0;                               /* U+061C */
-        }
+        c = mcp_name_next(&p, last);
 
-        if (p[i] == 0xef && i + 2 < name->len
-            && ((p[i + 1] == 0xbb && p[i + 2] == 0xbf)          /* U+FEFF */
-                || (p[i + 1] == 0xbf && p[i + 2] >= 0xb9)))     /* U+FFF9.. */
-        {
-            return 0;
-        }
+        for (i = 0; i < sizeof(mcp_unseen) / sizeof(mcp_unseen[0]); i++) {
+            if (c <= mcp_unseen[i].to) {
+                if (c >= mcp_unseen[i].from) {
+                    return 0;
+                }
 
-        if (p[i] == 0xf3 && i + 2 < name->len && p[i + 1] == 0xa0
-            && p[i + 2] < 0x82)
-        {
-            return 0;                               /* U+E0000..E007F */
+                break;
+            }
         }
     }
 
     return 1;
+}
+
+
+/* The character at *p; text that ends in the middle of one is U+FFFD. */
+
+static unsigned
+mcp_name_next(const unsigned char **p, const unsigned char *last)
+{
+    unsigned  c, n;
+
+    c = *(*p)++;
+
+    n = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
+    c &= 0x3f >> n;
+
+    if ((size_t) (last - *p) < n) {
+        *p = last;
+        return 0xfffd;
+    }
+
+    while (n--) {
+        c = c << 6 | (*(*p)++ & 0x3f);
+    }
+
+    return c;
 }

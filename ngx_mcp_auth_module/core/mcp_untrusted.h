@@ -17,8 +17,9 @@ int mcp_url_https(const mcp_str_t *url);
 int mcp_icon_src(const mcp_str_t *src);
 
 /* 1: nothing in it that is not seen or changes how the rest is seen: controls
- * (C0, DEL, C1), line and paragraph separators, zero-width characters,
- * directional marks, embeddings, overrides and isolates, tags. */
+ * (C0, DEL, C1), line and paragraph separators, zero-width characters, fillers,
+ * directional marks, embeddings, overrides and isolates, variation selectors,
+ * tags.  name is valid UTF-8. */
 int mcp_name_plain(const mcp_str_t *name);
 
 

@@ -3,8 +3,9 @@
  *
  * One state machine, ngx_mcp_access_step(), over ctx->state; every state either
  * goes on to the next, answers the request itself (NGX_DONE), or waits.  There
- * are two waits: for the body, which nginx's body reader ends, and for keys,
- * which ngx_mcp_access_wake() ends.  Nothing else resumes the request.
+ * are two waits: for the body, which nginx's body reader ends, and for keys, a
+ * token's record or the table of revocations, which ngx_mcp_access_wake() ends.
+ * Nothing else resumes the request.
  *
  * The handler is entered again by the phase engine after each wait, by spurious
  * write events, and after internal redirects: an authorised request is not
@@ -17,12 +18,20 @@
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_reply.h"
+#include "ngx_mcp_revoke.h"
+#include "ngx_mcp_token.h"
+#include "mcp_redact.h"
 
 
 /* a refusal is remembered this long, in this worker only */
 #define NGX_MCP_REFUSED_TIME   5
 /* a verified token at most this long, whatever its exp */
 #define NGX_MCP_VERIFIED_TIME  300
+/* bytes of a claim in error.log, and how many audiences */
+#define NGX_MCP_TOLD           256
+#define NGX_MCP_TOLD_MOST      4
+/* s, for who comes while nobody knows who is revoked */
+#define NGX_MCP_UNKNOWN_TIME   2
 
 
 static ngx_int_t ngx_mcp_access_step(ngx_http_request_t *r,
@@ -31,15 +40,25 @@ static ngx_int_t ngx_mcp_access_start(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_token(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_record(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_keys(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_verified(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_refuse(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, const char *reason);
+static void ngx_mcp_access_tell(ngx_http_request_t *r, const char *reason,
+    const char *claim, const mcp_str_t *value);
+static ngx_uint_t ngx_mcp_access_audience(ngx_mcp_server_t *sv,
+    ngx_mcp_issuer_t *is, mcp_principal_t *p);
 static ngx_int_t ngx_mcp_access_caller(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_revoked(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_access_body(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_access_decide(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static void ngx_mcp_body_handler(ngx_http_request_t *r);
 
@@ -121,8 +140,9 @@ ngx_mcp_access_handler(ngx_http_request_t *r)
 
 
 /*
- * NGX_OK authorised; NGX_AGAIN waits for keys; NGX_DONE answered, or the body
- * reader has the request; an error or a status for the phase engine otherwise.
+ * NGX_OK authorised; NGX_AGAIN waits to be woken; NGX_DONE answered, or the
+ * body reader has the request; an error or a status for the phase engine
+ * otherwise.
  */
 static ngx_int_t
 ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
@@ -141,6 +161,10 @@ ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
             rc = ngx_mcp_access_token(r, ctx);
             break;
 
+        case NGX_MCP_RECORD:
+            rc = ngx_mcp_access_record(r, ctx);
+            break;
+
         case NGX_MCP_KEYS:
             rc = ngx_mcp_access_keys(r, ctx);
             break;
@@ -154,7 +178,7 @@ ngx_mcp_access_step(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
             break;
 
         case NGX_MCP_DECIDE:
-            rc = ngx_mcp_decide(r, ctx);
+            rc = ngx_mcp_access_decide(r, ctx);
             break;
 
         case NGX_MCP_DONE:
@@ -218,11 +242,15 @@ ngx_mcp_access_start(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 }
 
 
-/* The two levels of cache; else the token is parsed and its issuer found. */
+/*
+ * The two levels of cache; else an own token has a record, and a JWT is parsed
+ * and its issuer found.  Which of the two it is, its beginning says, and
+ * nothing is ever tried as the other.
+ */
 static ngx_int_t
 ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
-    ngx_uint_t            i;
+    ngx_uint_t            i, own;
     const char           *reason;
     const mcp_str_t      *iss;
     ngx_mcp_server_t     *sv;
@@ -231,19 +259,30 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
     sv = ctx->server;
+    own = mcp_access_key_kind((mcp_str_t *) &ctx->token);
+
+    if (own && !sv->tokens) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "own_tokens_off");
+    }
 
     ngx_mcp_token_key(mmcf, sv, &ctx->token, ctx->key);
 
     ctx->entry = ngx_mcp_cache_get(mmcf->cache, ctx->key, ngx_time());
 
     if (ctx->entry) {
-        if (ctx->entry->principal == NULL) {
+        ctx->principal = ctx->entry->principal;
+
+        if (ctx->entry->reason) {
             return ngx_mcp_reply_unauthorized(r, ctx, 1, ctx->entry->reason);
         }
 
-        ctx->principal = ctx->entry->principal;
         ctx->state = NGX_MCP_CALLER;
 
+        return NGX_OK;
+    }
+
+    if (own) {
+        ctx->state = NGX_MCP_RECORD;
         return NGX_OK;
     }
 
@@ -266,10 +305,43 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     /* not cached: another server of this gateway may know the issuer */
 
+    ngx_mcp_access_tell(r, "unknown_issuer", "iss", iss);
+
     mcp_jwt_free(ctx->jwt);
     ctx->jwt = NULL;
 
     return ngx_mcp_reply_unauthorized(r, ctx, 1, "unknown_issuer");
+}
+
+
+/*
+ * For the operator who wonders why: what the token has, to be laid beside what
+ * the configuration has.  It is a caller's text, nobody has vouched for it:
+ * nothing that could be a secret, another line or a terminal's command.
+ */
+static void
+ngx_mcp_access_tell(ngx_http_request_t *r, const char *reason,
+    const char *claim, const mcp_str_t *value)
+{
+    size_t  i, len;
+    u_char  text[NGX_MCP_TOLD];
+
+    if (r->connection->log->log_level < NGX_LOG_INFO) {
+        return;
+    }
+
+    len = ngx_min(value->len, NGX_MCP_TOLD);
+    len = mcp_redact(value->data, len, value->len > len, text, NGX_MCP_TOLD);
+
+    for (i = 0; i < len; i++) {
+        if (text[i] < 0x20 || text[i] > 0x7e) {
+            text[i] = '?';
+        }
+    }
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "mcp_auth: token refused: %s, its \"%s\" is \"%*s\"", reason,
+                  claim, len, text);
 }
 
 
@@ -304,7 +376,7 @@ ngx_mcp_access_refuse(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         return ngx_mcp_reply_unavailable(r, ctx, 1, reason);
     }
 
-    ngx_mcp_cache_refuse(mmcf->cache, ctx->key, reason,
+    ngx_mcp_cache_refuse(mmcf->cache, ctx->key, NULL, reason,
                          ngx_time() + NGX_MCP_REFUSED_TIME);
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
@@ -316,6 +388,37 @@ ngx_mcp_access_refuse(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     }
 
     return ngx_mcp_reply_unauthorized(r, ctx, 1, reason);
+}
+
+
+/* An own token's record. */
+static ngx_int_t
+ngx_mcp_access_record(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    time_t       retry;
+    const char  *reason;
+
+    ctx->waiter.wake = ngx_mcp_access_wake;
+    ctx->waiter.data = ctx;
+
+    switch (ngx_mcp_token_get(r, ctx, &ctx->waiter, &reason, &retry)) {
+
+    case NGX_OK:
+        ctx->state = NGX_MCP_CALLER;
+        return NGX_OK;
+
+    case NGX_AGAIN:
+        return ngx_mcp_access_wait(r, ctx);
+
+    case NGX_DECLINED:
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, reason);
+
+    case NGX_BUSY:
+        return ngx_mcp_reply_limited(r, ctx, retry, "token_failures");
+
+    default:
+        return ngx_mcp_reply_unavailable(r, ctx, 1, "token_store");
+    }
 }
 
 
@@ -441,6 +544,7 @@ ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
         ngx_mcp_keys_cancel(&ctx->waiter);
+        ngx_mcp_token_cancel(ctx);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -486,10 +590,68 @@ ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx)
         ctx->waiting = 0;
     }
 
+    ngx_mcp_token_cancel(ctx);
+
     if (ctx->jwt) {
         mcp_jwt_free(ctx->jwt);
         ctx->jwt = NULL;
     }
+}
+
+
+/*
+ * Does this server take tokens of this kind and issuer?  *issuer: NULL for a
+ * service account of our own, which has none.  A PAT's issuer is where its
+ * owner is known.
+ */
+ngx_uint_t
+ngx_mcp_caller_known(ngx_mcp_server_t *sv, const mcp_principal_t *p,
+    ngx_mcp_issuer_t **issuer)
+{
+    ngx_uint_t  i;
+
+    *issuer = NULL;
+
+    if (p->auth != MCP_AUTH_JWT && !sv->tokens) {
+        return 0;
+    }
+
+    if (p->auth == MCP_AUTH_VAT) {
+        return 1;
+    }
+
+    for (i = 0; i < sv->nissuers; i++) {
+        if (p->auth == MCP_AUTH_PAT
+            ? mcp_str_eq(&sv->issuers[i]->jwt.issuer, &p->iss)
+            : sv->issuers[i]->jwt.index == p->issuer)
+        {
+            *issuer = sv->issuers[i];
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* A JWT's audience, or the servers of a token of our own. */
+static ngx_uint_t
+ngx_mcp_access_audience(ngx_mcp_server_t *sv, ngx_mcp_issuer_t *is,
+    mcp_principal_t *p)
+{
+    static mcp_str_t  any = mcp_string("*");
+
+    if (p->auth != MCP_AUTH_JWT) {
+        return mcp_principal_audience(p, (mcp_str_t *) &sv->name, 1)
+               || mcp_principal_audience(p, &any, 1);
+    }
+
+    if (is->naudiences) {
+        return mcp_principal_audience(p, (mcp_str_t *) is->audiences,
+                                      is->naudiences);
+    }
+
+    return mcp_principal_audience(p, (mcp_str_t *) &sv->resource, 1);
 }
 
 
@@ -501,48 +663,49 @@ ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx)
 static ngx_int_t
 ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
-    ngx_uint_t         i, n;
-    mcp_str_t         *audiences;
+    ngx_int_t          rc;
+    ngx_uint_t         i, own;
+    const char        *reason;
     mcp_principal_t   *p;
     ngx_mcp_issuer_t  *is;
     ngx_mcp_server_t  *sv;
 
     p = ctx->principal;
     sv = ctx->server;
+    own = (p->auth != MCP_AUTH_JWT);
 
     /* the token is not needed any more; nobody shall find it here */
 
     ngx_str_null(&ctx->token);
 
-    is = NULL;
-
-    for (i = 0; i < sv->nissuers; i++) {
-        if (sv->issuers[i]->jwt.index == p->issuer) {
-            is = sv->issuers[i];
-        }
-    }
-
-    if (is == NULL) {
+    if (!ngx_mcp_caller_known(sv, p, &is)) {
+        ngx_mcp_access_tell(r, "unknown_issuer", "iss", &p->iss);
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "unknown_issuer");
     }
 
-    ctx->expires = p->exp + is->jwt.leeway;
+    /* our own clock dates our own tokens */
+
+    ctx->leeway = own ? 0 : is->jwt.leeway;
+    ctx->expires = p->exp + ctx->leeway;
 
     if (ngx_time() >= ctx->expires) {
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "expired");
     }
 
-    if (is->naudiences) {
-        audiences = (mcp_str_t *) is->audiences;
-        n = is->naudiences;
+    if (!ngx_mcp_access_audience(sv, is, p)) {
+        reason = own ? "token_server" : "audience";
 
-    } else {
-        audiences = (mcp_str_t *) &sv->resource;
-        n = 1;
+        for (i = 0; i < p->naudiences && i < NGX_MCP_TOLD_MOST; i++) {
+            ngx_mcp_access_tell(r, reason, own ? "servers" : "aud",
+                                &p->audiences[i]);
+        }
+
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, reason);
     }
 
-    if (!mcp_principal_audience(p, audiences, n)) {
-        return ngx_mcp_reply_unauthorized(r, ctx, 1, "audience");
+    rc = ngx_mcp_access_revoked(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     if (r->method == NGX_HTTP_POST) {
@@ -559,9 +722,52 @@ ngx_mcp_access_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
                                    "Body on GET or DELETE", "unwanted_body");
     }
 
+    if (ctx->mirror.method.data || ctx->mirror.name.data) {
+
+        /* of a message that is not there */
+
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_BAD_REQUEST, -32020,
+                                   "Header mismatch: no message",
+                                   ctx->mirror.method.data ? "method_mismatch"
+                                                           : "name_mismatch");
+    }
+
     ctx->state = NGX_MCP_DECIDE;
 
     return NGX_OK;
+}
+
+
+/* May wait for the table.  Nothing is asked again when nothing changed. */
+static ngx_int_t
+ngx_mcp_access_revoked(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    ctx->waiter.wake = ngx_mcp_access_wake;
+    ctx->waiter.data = ctx;
+
+    switch (ngx_mcp_revoke_caller(mmcf, ctx, &ctx->waiter)) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        ngx_mcp_revoke_refused(mmcf);
+
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "revoked");
+
+    case NGX_AGAIN:
+        ctx->unsure = 1;
+
+        return ngx_mcp_access_wait(r, ctx);
+
+    default:
+        return ngx_mcp_reply_unavailable(r, ctx, NGX_MCP_UNKNOWN_TIME,
+                                         "revocation_unknown");
+    }
 }
 
 
@@ -630,4 +836,16 @@ ngx_mcp_body_handler(ngx_http_request_t *r)
 
     r->write_event_handler = ngx_http_core_run_phases;
     ngx_http_core_run_phases(r);
+}
+
+
+/* A client may take a minute to send its body, and be revoked meanwhile. */
+static ngx_int_t
+ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_mcp_access_revoked(r, ctx);
+
+    return rc == NGX_OK ? ngx_mcp_decide(r, ctx) : rc;
 }

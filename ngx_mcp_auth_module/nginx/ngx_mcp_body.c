@@ -64,7 +64,7 @@ ngx_mcp_read_message(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return ngx_mcp_reply_fault(r, ctx, &m->fault);
     }
 
-    if (m->args_end > m->args_start) {
+    if (m->args_end > m->args_start && ngx_mcp_log_wanted(ctx)) {
         if (ngx_mcp_body_each(r, ngx_mcp_body_digest, ctx) == NGX_ERROR) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }

@@ -53,8 +53,12 @@ static ngx_mcp_cache_entry_t *ngx_mcp_cache_find(ngx_mcp_cache_t *cache,
     u_char *key);
 static ngx_mcp_cache_entry_t *ngx_mcp_cache_from_zone(ngx_mcp_cache_t *cache,
     u_char *key, time_t now);
+static ngx_mcp_cache_entry_t *ngx_mcp_cache_entry(ngx_mcp_cache_t *cache,
+    const mcp_principal_t *principal);
 static ngx_mcp_cache_entry_t *ngx_mcp_cache_unpack(ngx_mcp_cache_t *cache,
     u_char *packed, size_t len);
+static void ngx_mcp_cache_replace(ngx_mcp_cache_t *cache,
+    ngx_mcp_cache_entry_t *e, u_char *key, time_t expires);
 static void *ngx_mcp_cache_block(void *ctx, size_t size);
 static void ngx_mcp_cache_link(ngx_mcp_cache_t *cache,
     ngx_mcp_cache_entry_t *e, u_char *key, time_t expires);
@@ -175,7 +179,7 @@ ngx_mcp_cache_get(ngx_mcp_cache_t *cache, u_char *key, time_t now)
 
     if (e) {
         ngx_queue_remove(&e->lru);
-        ngx_queue_insert_head(e->principal ? &cache->lru : &cache->refused,
+        ngx_queue_insert_head(e->reason ? &cache->refused : &cache->lru,
                               &e->lru);
 
         (void) ngx_atomic_fetch_add(&cache->counters->cache_hits_worker, 1);
@@ -200,42 +204,23 @@ ngx_mcp_cache_put(ngx_mcp_cache_t *cache, u_char *key,
     const mcp_principal_t *principal, uint64_t generation, time_t expires)
 {
     size_t                  size;
-    u_char                 *buf;
-    ngx_mcp_cache_entry_t  *e, *old;
+    ngx_mcp_cache_entry_t  *e;
 
     size = mcp_principal_packed_size(principal);
-    buf = cache->buf;
 
-    if (size > NGX_MCP_CACHE_VALUE) {
-        buf = ngx_alloc(size, cache->log);
-        if (buf == NULL) {
-            return NULL;
-        }
-    }
+    if (generation != NGX_MCP_CACHE_WORKER && size <= NGX_MCP_CACHE_VALUE) {
+        mcp_principal_pack(principal, cache->buf);
 
-    mcp_principal_pack(principal, buf);
-
-    if (buf == cache->buf) {
         (void) ngx_mcp_zone_token_put(cache->zone, key, expires, generation,
-                                      buf, size);
+                                      cache->buf, size);
     }
 
-    e = ngx_mcp_cache_unpack(cache, buf, size);
-
-    if (buf != cache->buf) {
-        ngx_free(buf);
-    }
-
+    e = ngx_mcp_cache_entry(cache, principal);
     if (e == NULL) {
         return NULL;
     }
 
-    old = ngx_mcp_cache_find(cache, key);
-    if (old) {
-        ngx_mcp_cache_unlink(cache, old);
-    }
-
-    ngx_mcp_cache_link(cache, e, key, expires);
+    ngx_mcp_cache_replace(cache, e, key, expires);
     e->refs++;
 
     return e;
@@ -243,25 +228,22 @@ ngx_mcp_cache_put(ngx_mcp_cache_t *cache, u_char *key,
 
 
 void
-ngx_mcp_cache_refuse(ngx_mcp_cache_t *cache, u_char *key, const char *reason,
-    time_t expires)
+ngx_mcp_cache_refuse(ngx_mcp_cache_t *cache, u_char *key,
+    const mcp_principal_t *principal, const char *reason, time_t expires)
 {
-    ngx_mcp_cache_entry_t  *e, *old;
+    ngx_mcp_cache_entry_t  *e;
 
-    e = ngx_calloc(sizeof(ngx_mcp_cache_entry_t), cache->log);
+    e = principal ? ngx_mcp_cache_entry(cache, principal)
+                  : ngx_calloc(sizeof(ngx_mcp_cache_entry_t), cache->log);
     if (e == NULL) {
         return;
     }
 
-    old = ngx_mcp_cache_find(cache, key);
-    if (old) {
-        ngx_mcp_cache_unlink(cache, old);
-    }
-
     e->reason = reason;
 
-    ngx_mcp_cache_link(cache, e, key,
-                       ngx_min(expires, ngx_time() + NGX_MCP_CACHE_REFUSAL));
+    ngx_mcp_cache_replace(cache, e, key,
+                          ngx_min(expires,
+                                  ngx_time() + NGX_MCP_CACHE_REFUSAL));
 }
 
 
@@ -341,6 +323,35 @@ ngx_mcp_cache_from_zone(ngx_mcp_cache_t *cache, u_char *key, time_t now)
 }
 
 
+/* An entry that has a copy of the principal. */
+
+static ngx_mcp_cache_entry_t *
+ngx_mcp_cache_entry(ngx_mcp_cache_t *cache, const mcp_principal_t *principal)
+{
+    mcp_mem_t               mem;
+    mcp_principal_t        *copy;
+    ngx_mcp_cache_entry_t  *e;
+
+    e = NULL;
+    mem.alloc = ngx_mcp_cache_block;
+    mem.ctx = &e;
+
+    copy = mcp_principal_dup(principal, &mem);
+
+    if (copy == NULL) {
+        if (e) {
+            ngx_free(e);
+        }
+
+        return NULL;
+    }
+
+    e->principal = copy;
+
+    return e;
+}
+
+
 static ngx_mcp_cache_entry_t *
 ngx_mcp_cache_unpack(ngx_mcp_cache_t *cache, u_char *packed, size_t len)
 {
@@ -394,6 +405,21 @@ ngx_mcp_cache_block(void *ctx, size_t size)
 }
 
 
+static void
+ngx_mcp_cache_replace(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e,
+    u_char *key, time_t expires)
+{
+    ngx_mcp_cache_entry_t  *old;
+
+    old = ngx_mcp_cache_find(cache, key);
+    if (old) {
+        ngx_mcp_cache_unlink(cache, old);
+    }
+
+    ngx_mcp_cache_link(cache, e, key, expires);
+}
+
+
 /* The oldest one goes when there are too many. */
 
 static void
@@ -403,15 +429,15 @@ ngx_mcp_cache_link(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e,
     ngx_uint_t   *n, max;
     ngx_queue_t  *list;
 
-    if (e->principal) {
-        list = &cache->lru;
-        n = &cache->n;
-        max = cache->max;
-
-    } else {
+    if (e->reason) {
         list = &cache->refused;
         n = &cache->nrefused;
         max = cache->max_refused;
+
+    } else {
+        list = &cache->lru;
+        n = &cache->n;
+        max = cache->max;
     }
 
     if (*n >= max) {
@@ -436,11 +462,11 @@ ngx_mcp_cache_unlink(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e)
     ngx_queue_remove(&e->lru);
     e->linked = 0;
 
-    if (e->principal) {
-        cache->n--;
+    if (e->reason) {
+        cache->nrefused--;
 
     } else {
-        cache->nrefused--;
+        cache->n--;
     }
 
     if (e->refs == 0) {

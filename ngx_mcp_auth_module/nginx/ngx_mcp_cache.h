@@ -31,10 +31,16 @@ typedef uint64_t (*ngx_mcp_cache_generation_pt)(void *data,
     ngx_uint_t issuer);
 
 
+/* in place of a generation: in no other worker's cache */
+#define NGX_MCP_CACHE_WORKER  0
+
+
 typedef struct {
-    mcp_principal_t     *principal;     /* NULL: refused */
-    const char          *reason;        /* static, when refused */
+    mcp_principal_t     *principal;     /* NULL: refused, nobody's */
+    const char          *reason;        /* static, when refused; else NULL */
     time_t               expires;       /* s */
+    uint64_t             seen;          /* the generation of revocations at
+                                           which it passed; its holders' */
 
     /* private */
     ngx_uint_t           refs;
@@ -67,13 +73,14 @@ ngx_mcp_cache_entry_t *ngx_mcp_cache_get(ngx_mcp_cache_t *cache, u_char *key,
 
 /* Keeps a verified principal (copied) in both levels until expires; returns
  * the entry with a reference taken, or NULL: out of memory.  generation: of the
- * key set that verified it. */
+ * key set that verified it, or NGX_MCP_CACHE_WORKER. */
 ngx_mcp_cache_entry_t *ngx_mcp_cache_put(ngx_mcp_cache_t *cache, u_char *key,
     const mcp_principal_t *principal, uint64_t generation, time_t expires);
 
-/* Keeps a refusal in this worker until expires, 10 s at most. */
+/* Keeps a refusal in this worker until expires, 10 s at most.  principal: whose
+ * token it is (copied), or NULL. */
 void ngx_mcp_cache_refuse(ngx_mcp_cache_t *cache, u_char *key,
-    const char *reason, time_t expires);
+    const mcp_principal_t *principal, const char *reason, time_t expires);
 
 /* Drops all of this worker's entries (a key set was replaced). */
 void ngx_mcp_cache_flush(ngx_mcp_cache_t *cache);

@@ -11,7 +11,9 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_session.h"
+#include "ngx_mcp_token.h"
 #include "ngx_mcp_vault.h"
 
 
@@ -88,6 +90,27 @@ ngx_command_t  ngx_mcp_commands[] = {
       ngx_mcp_session_conf,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
+      NULL },
+
+    ngx_mcp_line("mcp_token_file", NGX_HTTP_MAIN_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_token_conf),
+    ngx_mcp_line("mcp_token_key", NGX_HTTP_MAIN_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_token_conf),
+    ngx_mcp_line("mcp_token_failures", NGX_HTTP_MAIN_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_token_conf),
+
+    { ngx_string("mcp_revocation_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_mcp_revoke_conf,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mcp_revocation_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_mcp_main_conf_t, revocation_zone),
       NULL },
 
     ngx_mcp_limit("mcp_max_token", ngx_conf_set_size_slot, max_token),
@@ -177,6 +200,8 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_server_line),
     ngx_mcp_line("issuer", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
+    ngx_mcp_line("tokens", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_server_tokens),
     ngx_mcp_line("scope", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
     ngx_mcp_line("credential", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE12,
@@ -540,6 +565,7 @@ ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
     }
 
     mmcf->used = 1;
+    conf->server->located = 1;
 
     ctx = cf->ctx;
 

@@ -42,6 +42,7 @@ ngx_int_t ngx_mcp_conf_key_file(ngx_conf_t *cf, ngx_str_t *path,
 char *ngx_mcp_conf_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_server_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_server_role(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_mcp_server_tokens(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_server_enforce(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_server_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 

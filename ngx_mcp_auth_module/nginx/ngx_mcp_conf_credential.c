@@ -332,7 +332,15 @@ ngx_mcp_credential_add(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
     mark = ngx_strnstr(value->data, NGX_MCP_TOKEN_MARK, value->len);
 
     if (mark == NULL) {
-        return ngx_mcp_conf_secret(cf, value, &h->before);
+        if (ngx_mcp_conf_secret(cf, value, &h->before) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (h->before.len == 0) {
+            return ngx_mcp_conf_error(cf, "the value is empty");
+        }
+
+        return NGX_CONF_OK;
     }
 
     h->token = 1;

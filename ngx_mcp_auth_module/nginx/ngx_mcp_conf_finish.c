@@ -6,6 +6,8 @@
 #include "ngx_mcp_conf.h"
 #include "ngx_mcp_vault.h"
 #include "ngx_mcp_keys.h"
+#include "ngx_mcp_revoke.h"
+#include "ngx_mcp_token.h"
 #include "mcp_reply.h"
 
 
@@ -25,8 +27,11 @@ static ngx_int_t ngx_mcp_finish_credential(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_replies(ngx_conf_t *cf,
     ngx_mcp_server_t *sv);
+static void ngx_mcp_finish_located(ngx_conf_t *cf, ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_finish_locations(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
+static void ngx_mcp_finish_slash(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
+    void **loc);
 static void ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
     const char *why);
 static const char *ngx_mcp_finish_upstream(ngx_module_t *module, void *conf);
@@ -70,7 +75,9 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
         return NGX_ERROR;
     }
 
-    if (ngx_mcp_vault_conf_finish(cf, mmcf) != NGX_OK) {
+    if (ngx_mcp_token_conf_finish(cf, mmcf) != NGX_OK
+        || ngx_mcp_vault_conf_finish(cf, mmcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -114,7 +121,7 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 
     mmcf->shm_zone = ngx_mcp_zone_add(cf, mmcf->zone_size);
 
-    return mmcf->shm_zone ? NGX_OK : NGX_ERROR;
+    return mmcf->shm_zone ? ngx_mcp_revoke_conf_finish(cf, mmcf) : NGX_ERROR;
 }
 
 
@@ -255,7 +262,8 @@ ngx_mcp_finish_map(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
 }
 
 
-/* Rules of a role that none of the issuers grants can never match. */
+/* Rules of a role that none of the issuers grants can never match; a token of
+ * our own may have any role. */
 static ngx_int_t
 ngx_mcp_finish_roles_of(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_server_t *sv)
@@ -263,6 +271,10 @@ ngx_mcp_finish_roles_of(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_str_t         *role;
     ngx_uint_t         i, j, n, found;
     mcp_jwt_issuer_t  *jwt;
+
+    if (sv->tokens) {
+        return NGX_OK;
+    }
 
     role = mmcf->roles.elts;
 
@@ -307,7 +319,27 @@ ngx_mcp_finish_server(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
         return NGX_ERROR;
     }
 
+    ngx_mcp_finish_located(cf, sv);
+
     return ngx_mcp_finish_replies(cf, sv);
+}
+
+
+/*
+ * Whoever wrote all the rules and forgot mcp_auth has an open location and
+ * believes that it is protected.
+ */
+static void
+ngx_mcp_finish_located(ngx_conf_t *cf, ngx_mcp_server_t *sv)
+{
+    if (sv->located) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "mcp_server \"%V\" protects nothing: no location has "
+                  "\"mcp_auth %V\" in %V:%ui", &sv->name, &sv->name,
+                  &sv->conf_file, sv->conf_line);
 }
 
 
@@ -485,6 +517,10 @@ ngx_mcp_finish_locations(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 
     locs = mmcf->locations.elts;
 
+    for (i = 0; i < mmcf->locations.nelts; i++) {
+        ngx_mcp_finish_slash(cf, mmcf, locs[i]);
+    }
+
     for (m = 0; cf->cycle->modules[m]; m++) {
         module = cf->cycle->modules[m];
 
@@ -517,6 +553,56 @@ ngx_mcp_finish_locations(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 }
 
 
+/*
+ * "location /mcp/" with a proxy_pass: nginx redirects /mcp to it, and no client
+ * follows that with a POST and its token.
+ */
+static void
+ngx_mcp_finish_slash(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf, void **loc)
+{
+    void                    ***locs;
+    ngx_str_t                  path;
+    ngx_uint_t                 i;
+    ngx_mcp_loc_conf_t        *mlcf;
+    ngx_http_core_loc_conf_t  *clcf, *other;
+
+    static const char  well_known[] = "/.well-known/oauth-protected-resource";
+
+    clcf = loc[ngx_http_core_module.ctx_index];
+    mlcf = loc[ngx_http_mcp_auth_module.ctx_index];
+
+    /* of the resource: what the path of its metadata ends in */
+
+    path.data = mlcf->server->metadata_path.data + sizeof(well_known) - 1;
+    path.len = mlcf->server->metadata_path.len - (sizeof(well_known) - 1);
+
+    if (!clcf->auto_redirect
+        || clcf->name.len != path.len + 1
+        || ngx_memcmp(clcf->name.data, path.data, path.len) != 0)
+    {
+        return;
+    }
+
+    locs = mmcf->locations.elts;
+
+    for (i = 0; i < mmcf->locations.nelts; i++) {
+        other = locs[i][ngx_http_core_module.ctx_index];
+
+        if (other->name.len == path.len
+            && ngx_memcmp(other->name.data, path.data, path.len) == 0)
+        {
+            return;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "nginx redirects \"%V\", the resource of mcp_server \"%V\", "
+                  "to \"%V\", which MCP clients do not follow; \"location = "
+                  "%V\" is meant in %V:%ui", &path, &mlcf->server->name,
+                  &clcf->name, &path, &mlcf->auth->file, mlcf->auth->line);
+}
+
+
 static void
 ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
     const char *why)
@@ -529,7 +615,8 @@ ngx_mcp_finish_refuse(ngx_conf_t *cf, ngx_mcp_loc_conf_t *mlcf,
 
 /*
  * What would make of an authorised request another one, or mix callers; NULL:
- * nothing.  Such a module's configuration begins with that of its upstream.
+ * nothing.  X-Accel-Redirect, which would too, is switched off.  Such a
+ * module's configuration begins with that of its upstream.
  */
 static const char *
 ngx_mcp_finish_upstream(ngx_module_t *module, void *conf)
@@ -542,6 +629,16 @@ ngx_mcp_finish_upstream(ngx_module_t *module, void *conf)
 
     if (u == NULL) {
         return NULL;
+    }
+
+    /* an upstream that could choose where an authorised request goes next could
+     * choose what nginx keeps from everybody, and would get the credential
+     * there; redirects to the client are refused for the same reason */
+
+    u->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
+
+    if (u->store == 1) {
+        return "a store would keep one caller's responses for others";
     }
 
 #if (NGX_HTTP_CACHE)
@@ -601,19 +698,21 @@ ngx_mcp_finish_member(ngx_module_t *module, const char *directive, void *conf)
 
 /*
  * What a cached verification depends on: issuers with their keys' source, role
- * numbers, wanted claims.  Lengths go in so that fields cannot run together.
+ * numbers, wanted claims, keys and store of own tokens.  Lengths go in so that
+ * fields cannot run together.
  */
 static void
 ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
 {
-    SHA256_CTX          sha;
-    ngx_str_t          *s;
-    ngx_uint_t          i, j, k;
-    mcp_str_t          *lists[3];
-    unsigned            n[3];
-    mcp_jwt_issuer_t   *jwt;
-    ngx_mcp_issuer_t  **isp;
-    ngx_mcp_server_t  **svp;
+    SHA256_CTX                sha;
+    ngx_str_t                *s;
+    ngx_uint_t                i, j, k;
+    mcp_str_t                *lists[3];
+    unsigned                  n[3];
+    mcp_jwt_issuer_t         *jwt;
+    ngx_mcp_issuer_t        **isp;
+    ngx_mcp_server_t        **svp;
+    const mcp_pepper_ring_t  *ring;
 
 #define ngx_mcp_fp(p, size)   SHA256_Update(&sha, p, size)
 #define ngx_mcp_fp_num(v)     ngx_mcp_fp(&(v), sizeof(v))
@@ -667,6 +766,18 @@ ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
             ngx_mcp_fp_num(jwt->role_map[j].role);
             ngx_mcp_fp_str(&jwt->role_map[j].value);
         }
+    }
+
+    ring = ngx_mcp_token_ring(mmcf);
+
+    for (i = 0; ring && i < ring->n; i++) {
+        ngx_mcp_fp(ring->peppers[i].id, sizeof(ring->peppers[i].id));
+    }
+
+    if (mmcf->redis) {
+        ngx_mcp_fp_str(&mmcf->redis->server);
+        ngx_mcp_fp_str(&mmcf->redis->prefix);
+        ngx_mcp_fp_num(mmcf->redis->database);
     }
 
     SHA256_Final(mmcf->fingerprint, &sha);

@@ -15,6 +15,8 @@
 static ngx_uint_t ngx_mcp_server_roles(ngx_mcp_server_t *sv);
 static char *ngx_mcp_server_origins(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t n);
+static ngx_int_t ngx_mcp_server_origin(ngx_str_t *origin);
+static size_t ngx_mcp_server_default_port(ngx_str_t *origin);
 static char *ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv);
 static char *ngx_mcp_server_credential(ngx_conf_t *cf, ngx_mcp_server_t *sv,
     ngx_str_t *value, ngx_uint_t n);
@@ -412,6 +414,36 @@ ngx_mcp_server_deny_reply(ngx_conf_t *cf, ngx_mcp_server_t *sv,
 }
 
 
+/* tokens on | off: the gateway's own */
+char *
+ngx_mcp_server_tokens(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    ngx_str_t         *value;
+    ngx_mcp_server_t  *sv;
+
+    value = cf->args->elts;
+    sv = mmcf->server;
+
+    if (sv->tokens_set) {
+        return "is duplicate";
+    }
+
+    sv->tokens_set = 1;
+
+    if (ngx_strcmp(value[1].data, "on") == 0) {
+        sv->tokens = 1;
+
+    } else if (ngx_strcmp(value[1].data, "off") != 0) {
+        return ngx_mcp_conf_error(cf, "tokens \"%V\" is neither on nor off",
+                                  &value[1]);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 /* enforce on | shadow; that of a role or a server must not be forgotten */
 char *
 ngx_mcp_server_enforce(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -468,36 +500,107 @@ ngx_mcp_server_hyphens(ngx_str_t *name)
 static char *
 ngx_mcp_server_origins(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t n)
 {
-    u_char      *p, *last;
-    ngx_uint_t   i;
+    ngx_uint_t  i;
 
     for (i = 0; i < n; i++) {
-        p = value[i].data;
-        last = p + value[i].len;
 
-        while (p < last && *p != ':') {
-            p++;
+        if (ngx_mcp_server_origin(&value[i]) != NGX_OK) {
+            return ngx_mcp_conf_error(cf, "origin \"%V\" is not "
+                                      "scheme://host[:port]", &value[i]);
         }
 
-        if (p > value[i].data && last - p > 3
-            && ngx_strncmp(p, "://", 3) == 0)
-        {
-            for (p += 3; p < last && *p > 0x20 && *p < 0x7f
-                         && ngx_strchr("/?#@*\"\\,", *p) == NULL; p++)
-            {
-                /* void */
-            }
-
-            if (p == last) {
-                continue;
-            }
+        if (ngx_mcp_server_default_port(&value[i])) {
+            return ngx_mcp_conf_error(cf, "origin \"%V\" can never match: "
+                                      "browsers leave out the scheme's own "
+                                      "port", &value[i]);
         }
-
-        return ngx_mcp_conf_error(cf, "origin \"%V\" is not "
-                                  "scheme://host[:port]", &value[i]);
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_server_origin(ngx_str_t *origin)
+{
+    u_char     *p, *host, *last;
+    ngx_int_t   port;
+
+    p = origin->data;
+    last = p + origin->len;
+
+    while (p < last && *p != ':') {
+        p++;
+    }
+
+    if (p == origin->data || last - p <= 3 || ngx_strncmp(p, "://", 3) != 0) {
+        return NGX_DECLINED;
+    }
+
+    host = p + 3;
+    p = host;
+
+    if (*p == '[') {
+
+        while (p < last && *p != ']') {
+            p++;
+        }
+
+        if (p++ == last) {
+            return NGX_DECLINED;
+        }
+
+    } else {
+
+        while (p < last && *p > 0x20 && *p < 0x7f
+               && ngx_strchr("/?#@*\"\\,:[]", *p) == NULL)
+        {
+            p++;
+        }
+    }
+
+    if (p == last) {
+        return NGX_OK;
+    }
+
+    if (p == host || *p++ != ':' || p == last || *p == '0') {
+        return NGX_DECLINED;
+    }
+
+    port = ngx_atoi(p, last - p);
+
+    return (port != NGX_ERROR && port < 65536) ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* The length of ":443" or ":80" that no browser writes; 0: there is none. */
+static size_t
+ngx_mcp_server_default_port(ngx_str_t *origin)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        ngx_str_t  scheme;
+        ngx_str_t  port;
+    } own[] = {
+        { ngx_string("https://"), ngx_string(":443") },
+        { ngx_string("http://"), ngx_string(":80") }
+    };
+
+    for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (origin->len > own[i].scheme.len + own[i].port.len
+            && ngx_strncasecmp(origin->data, own[i].scheme.data,
+                               own[i].scheme.len)
+               == 0
+            && ngx_strncmp(origin->data + origin->len - own[i].port.len,
+                           own[i].port.data, own[i].port.len)
+               == 0)
+        {
+            return own[i].port.len;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -574,6 +677,10 @@ ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv)
 
     p = ngx_cpymem(p, well_known, sizeof(well_known) - 1);
     ngx_memcpy(p, tail.data, tail.len);
+
+    /* what pages of it say */
+
+    sv->origin.len -= ngx_mcp_server_default_port(&sv->origin);
 
     return NGX_CONF_OK;
 }

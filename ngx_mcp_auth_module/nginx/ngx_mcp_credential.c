@@ -9,8 +9,8 @@
  *
  * A service has no person behind it, and one of our own tokens is nothing that
  * another issuer would exchange: such callers get the `fallback`, or a denial.
- * Nobody else gets it: who did not grant something yet shall not act as somebody
- * else by that.
+ * Nobody else gets it: who did not grant something yet shall not act as
+ * somebody else by that.
  */
 
 #include "ngx_mcp_credential.h"
@@ -117,6 +117,10 @@ ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
     if (ctx->credential_began == 0) {
         ctx->credential_began = began;
+
+        /* what the access phase waited for has its own time */
+
+        ngx_memzero(&ctx->waiter, sizeof(ngx_mcp_keys_waiter_t));
     }
 
     ctx->waiter.wake = ngx_mcp_access_wake;

@@ -159,6 +159,7 @@ ngx_mcp_decide_would(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 static ngx_int_t
 ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
 {
+    ngx_uint_t           i;
     mcp_message_t       *m;
     const mcp_policy_t  *policy;
     const mcp_roles_t   *roles;
@@ -214,9 +215,11 @@ ngx_mcp_decide_message(ngx_mcp_ctx_t *ctx, mcp_decision_t *d)
 
     case MCP_METHOD_LISTEN:
 
-        if (m->task_ids) {
-            d->reason = "task_owner";
-            return NGX_ABORT;
+        for (i = 0; i < m->ntasks; i++) {
+            if (!ngx_mcp_task_owned(ctx, &m->tasks[i])) {
+                d->reason = "task_owner";
+                return NGX_ABORT;
+            }
         }
 
         return ngx_mcp_decide_uris(ctx, d);

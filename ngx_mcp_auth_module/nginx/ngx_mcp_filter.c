@@ -35,11 +35,15 @@ static ngx_int_t ngx_mcp_header_other(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_header_upstream(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx);
+static ngx_int_t ngx_mcp_header_revoked(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_mcp_filter_ctx_t *fc, ngx_int_t rc);
 static void ngx_mcp_header_strip(ngx_http_request_t *r, ngx_uint_t all);
 static ngx_uint_t ngx_mcp_is_encoded(ngx_http_request_t *r);
 static ngx_mcp_filter_ctx_t *ngx_mcp_filter_create(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_mcp_filter_mode_e mode);
 static ngx_uint_t ngx_mcp_is_event_stream(ngx_http_request_t *r);
+static void ngx_mcp_filter_buffer(ngx_http_request_t *r,
+    ngx_http_upstream_t *u);
 static ngx_int_t ngx_mcp_header_session(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_mcp_header_replace(ngx_http_request_t *r,
@@ -289,12 +293,19 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    if (r->headers_out.content_length_n > NGX_MCP_OUT_MIN) {
+    if (r->headers_out.content_length_n > 0) {
 
         /* room for the whole document, when it can be held back */
 
-        fc->expect = ngx_min(r->headers_out.content_length_n,
+        fc->expect = ngx_min(r->headers_out.content_length_n
+                             + NGX_MCP_OUT_MORE,
                              NGX_MCP_HOLD + NGX_MCP_OUT_MIN);
+
+        if (fc->mode == NGX_MCP_FILTER_JSON && fc->upstream
+            && !fc->upstream->buffering)
+        {
+            ngx_mcp_filter_buffer(r, fc->upstream);
+        }
     }
 
     ngx_http_clear_content_length(r);
@@ -312,13 +323,15 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     if (fc->upstream) {
         fc->upstream->buffering = 0;
+
+        rc = ngx_mcp_stream_open(r, ctx);
+
+        if (rc != NGX_OK) {
+            return ngx_mcp_header_revoked(r, ctx, fc, rc);
+        }
     }
 
     fc->unflushed = 1;
-
-    if (fc->upstream && ngx_mcp_stream_open(r, ctx) != NGX_OK) {
-        return NGX_ERROR;
-    }
 
     ngx_str_set(&value, "no");
 
@@ -327,6 +340,43 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     }
 
     return ngx_mcp_next_header_filter(r);
+}
+
+
+/*
+ * Without buffering nginx reads a body by the 4k or 8k that it has for the
+ * header.  Of a document that is held back until its end nothing leaves
+ * earlier, so it may as well be read at once.  Nothing of the upstream's is in
+ * that buffer any more but the beginning of the body.
+ */
+static void
+ngx_mcp_filter_buffer(ngx_http_request_t *r, ngx_http_upstream_t *u)
+{
+    u_char     *p;
+    size_t      size, len;
+    ngx_buf_t  *b;
+
+    b = &u->buffer;
+    len = b->last - b->pos;
+
+    /* with room for what should not come: then nginx sees it */
+
+    size = ngx_min(r->headers_out.content_length_n, NGX_MCP_HOLD)
+           + NGX_MCP_OUT_MORE;
+
+    if (size <= (size_t) (b->end - b->pos)) {
+        return;
+    }
+
+    p = ngx_palloc(r->pool, size);
+    if (p == NULL) {
+        return;
+    }
+
+    b->last = ngx_cpymem(p, b->pos, len);
+    b->pos = p;
+    b->start = p;
+    b->end = p + size;
 }
 
 
@@ -344,6 +394,26 @@ ngx_mcp_header_session(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     return ngx_mcp_header_replace(r, ctx, NGX_HTTP_BAD_GATEWAY, -32603,
                                   "Upstream sent an invalid session id",
                                   "upstream_session");
+}
+
+
+/* Who was revoked since the request was forwarded has no stream. */
+static ngx_int_t
+ngx_mcp_header_revoked(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_filter_ctx_t *fc, ngx_int_t rc)
+{
+    if (rc == NGX_ERROR
+        || ngx_mcp_replace_prepare(r, fc, NGX_HTTP_UNAUTHORIZED, 401,
+                                   "Unauthorized", "revoked")
+           != NGX_OK
+        || ngx_mcp_add_header(r, "WWW-Authenticate",
+                              &ctx->server->challenge_invalid)
+           == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_mcp_next_header_filter(r);
 }
 
 
@@ -375,7 +445,21 @@ ngx_mcp_header_strip(ngx_http_request_t *r, ngx_uint_t all)
         ngx_string("Clear-Site-Data"),
         ngx_string("Alt-Svc"),
         ngx_string("Refresh"),
-        ngx_string("Link")
+        ngx_string("Link"),
+        ngx_string("Location"),
+        ngx_string("Content-Location"),
+        ngx_string("Trailer"),
+
+        /* about the gateway's origin, which others share */
+
+        ngx_string("Strict-Transport-Security"),
+        ngx_string("Public-Key-Pins"),
+        ngx_string("Report-To"),
+        ngx_string("Reporting-Endpoints"),
+        ngx_string("NEL"),
+        ngx_string("Service-Worker-Allowed"),
+        ngx_string("Speculation-Rules"),
+        ngx_string("Accept-CH")
     };
 
     part = &r->headers_out.headers.part;
@@ -409,9 +493,15 @@ ngx_mcp_header_strip(ngx_http_request_t *r, ngx_uint_t all)
         }
     }
 
+    if (r->headers_out.location && r->headers_out.location->hash == 0) {
+
+        /* nginx would write it anew */
+
+        r->headers_out.location = NULL;
+    }
+
     if (all) {
         r->headers_out.www_authenticate = NULL;
-        r->headers_out.location = NULL;
         r->headers_out.content_encoding = NULL;
         r->headers_out.refresh = NULL;
     }
@@ -505,7 +595,7 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_list_filter_init(&fc->list, &fc->list_conf, fc->list_buf);
     mcp_sse_init(&fc->sse);
 
-    if (!ctx->has_result_digest) {
+    if (!ctx->has_result_digest && ngx_mcp_log_wanted(ctx)) {
         mcp_digest_init(&ctx->digest, &mmcf->digest);
         ctx->has_result_digest = 1;
     }

@@ -13,10 +13,14 @@
 /* output that may wait with the header for the document's end */
 #define NGX_MCP_HOLD      32768
 #define NGX_MCP_OUT_MIN   4096
+/* by how much a document may become longer: "private" for another word */
+#define NGX_MCP_OUT_MORE  64
 /* a larger buffer is given back when it is empty */
 #define NGX_MCP_KEEP      65536
 /* what a preview has beyond its size, so that a secret at its end is known */
 #define NGX_MCP_PREVIEW_AHEAD  256
+/* tasks that one response, or stream, may make: one call makes one */
+#define NGX_MCP_TASKS     64
 
 
 typedef enum {
@@ -59,6 +63,7 @@ struct ngx_mcp_filter_ctx_s {
     ngx_str_t                replace;
     ngx_http_upstream_t     *upstream;  /* NULL: the body is not of one */
     size_t                   input;
+    ngx_uint_t               tasks;
 
     unsigned                 header_held:1;
     unsigned                 unflushed:1;   /* sent, and may rest below us */

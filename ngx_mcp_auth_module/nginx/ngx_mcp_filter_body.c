@@ -17,6 +17,7 @@
 
 static ngx_int_t ngx_mcp_body_replace(ngx_http_request_t *r,
     ngx_mcp_filter_ctx_t *fc, ngx_chain_t *in);
+static void ngx_mcp_body_leave(ngx_mcp_filter_ctx_t *fc);
 static ngx_int_t ngx_mcp_body_waits(ngx_http_request_t *r,
     ngx_mcp_filter_ctx_t *fc);
 static ngx_int_t ngx_mcp_body_read(ngx_mcp_filter_ctx_t *fc,
@@ -132,6 +133,8 @@ ngx_mcp_body_replace(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
 
     fc->replaced = 1;
 
+    ngx_mcp_body_leave(fc);
+
     b = ngx_calloc_buf(r->pool);
     if (b == NULL) {
         return NGX_ERROR;
@@ -147,6 +150,35 @@ ngx_mcp_body_replace(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
     out.next = NULL;
 
     return ngx_mcp_next_body_filter(r, &out);
+}
+
+
+/*
+ * Nobody needs the rest of what the upstream says, which may take its time or
+ * never end: nginx takes it for complete, and closes the connection.
+ */
+static void
+ngx_mcp_body_leave(ngx_mcp_filter_ctx_t *fc)
+{
+    ngx_http_upstream_t  *u;
+
+    u = fc->upstream;
+
+    if (u == NULL || u->peer.connection == NULL) {
+        return;
+    }
+
+    if (u->buffering) {
+
+        if (!u->pipe->upstream_done) {
+            u->pipe->upstream_done = 1;
+            u->keepalive = 0;
+        }
+
+    } else if (u->length != 0) {
+        u->length = 0;
+        u->keepalive = 0;
+    }
 }
 
 
@@ -189,7 +221,12 @@ ngx_mcp_body_read(ngx_mcp_filter_ctx_t *fc, ngx_uint_t *last,
         }
     }
 
-    if (*last && fc->mode == NGX_MCP_FILTER_JSON && fc->input) {
+    /* the end may come twice: ngx_http_addition_module takes the first one away
+     * and sends another behind what it adds */
+
+    if (*last && fc->mode == NGX_MCP_FILTER_JSON && fc->input
+        && !fc->list.done)
+    {
         return ngx_mcp_json_feed(fc, NULL, 0, 1);
     }
 
@@ -276,7 +313,14 @@ ngx_mcp_body_send(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
 
     if (len) {
         fc->main->result_bytes += len;
-        mcp_digest_update(&fc->main->digest, fc->out->pos, len);
+
+        if (fc->main->has_result_digest) {
+            mcp_digest_update(&fc->main->digest, fc->out->pos, len);
+        }
+
+        if (fc->main->server->preview) {
+            ngx_mcp_body_preview(fc, fc->out->pos, len);
+        }
 
         b = fc->out;
         b->flush = flush;
@@ -390,6 +434,7 @@ ngx_mcp_body_fail(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
 {
     ngx_int_t       rc;
     ngx_uint_t      status;
+    ngx_chain_t    *in;
     ngx_mcp_ctx_t  *ctx;
 
     ctx = fc->main;
@@ -399,6 +444,7 @@ ngx_mcp_body_fail(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
                   &ctx->server->name, reason, fc->list.error ? ", " : "",
                   fc->list.error ? fc->list.error : "");
 
+    in = fc->in;
     fc->in = NULL;
 
     if (fc->header_held) {
@@ -423,7 +469,7 @@ ngx_mcp_body_fail(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
             return rc;
         }
 
-        return ngx_mcp_body_replace(r, fc, NULL);
+        return ngx_mcp_body_replace(r, fc, in);
     }
 
     ngx_mcp_outcome(ctx, "error", reason);
@@ -546,7 +592,11 @@ ngx_mcp_filter_task(void *data, const mcp_str_t *id, const mcp_str_t *ttl)
 {
     ngx_mcp_filter_ctx_t *fc = data;
 
-    if (ngx_mcp_task_made(fc->main, id, ttl) == NGX_OK) {
+    /* all servers share the zone: none may fill it with one response */
+
+    if (fc->tasks++ < NGX_MCP_TASKS
+        && ngx_mcp_task_made(fc->main, id, ttl) == NGX_OK)
+    {
         return MCP_OK;
     }
 
@@ -591,10 +641,6 @@ ngx_mcp_filter_emit(void *data, const unsigned char *p, size_t len)
     size_t        used, size;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
-
-    if (fc->main->server->preview) {
-        ngx_mcp_body_preview(fc, p, len);
-    }
 
     b = fc->out;
 

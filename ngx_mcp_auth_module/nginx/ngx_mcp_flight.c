@@ -25,14 +25,6 @@
 #define NGX_MCP_FLIGHT_POLL      50     /* ms between two looks at a record */
 #define NGX_MCP_FLIGHT_POLL_MAX  200    /* that somebody else refreshes */
 #define NGX_MCP_FLIGHT_SPARE     15000  /* ms: a lock outlives its request by */
-#define NGX_MCP_FLIGHT_WRITE     200    /* ms between two writes, at first */
-#define NGX_MCP_FLIGHT_WRITE_MAX 5000
-#define NGX_MCP_FLIGHT_GUARD     10000  /* ms, more than any store takes */
-#define NGX_MCP_FLIGHT_KEEP      600000 /* ms that a write is repeated */
-#define NGX_MCP_FLIGHT_LEAVING   20000  /* ms, in a worker that leaves */
-#define NGX_MCP_FLIGHT_BACKOFF   30     /* s, at most between two failures */
-#define NGX_MCP_FLIGHT_CLIENT    30     /* s, when the gateway is refused */
-#define NGX_MCP_FLIGHT_GRANT     (400 * 86400)  /* s that a grant is kept */
 
 
 static ngx_int_t ngx_mcp_flight_copy(ngx_mcp_flight_t *f,
@@ -45,43 +37,13 @@ static void ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
     ngx_mcp_record_t *record);
 static void ngx_mcp_flight_held(ngx_mcp_flight_t *f, ngx_msec_t hold);
 static void ngx_mcp_flight_again(ngx_event_t *ev);
-static void ngx_mcp_flight_record(ngx_mcp_flight_t *f,
-    ngx_mcp_record_t *record);
 static ngx_int_t ngx_mcp_flight_open(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 static void ngx_mcp_flight_judge(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 static void ngx_mcp_flight_refresh(ngx_mcp_flight_t *f);
-static void ngx_mcp_flight_ask(ngx_mcp_flight_t *f);
-static ngx_int_t ngx_mcp_flight_request(ngx_mcp_flight_t *f,
-    mcp_oauth_request_t *req);
-static ngx_int_t ngx_mcp_flight_send(ngx_mcp_flight_t *f);
-static void ngx_mcp_flight_asked(void *data, ngx_mcp_fetch_result_t *res);
-static void ngx_mcp_flight_class(ngx_mcp_flight_t *f,
-    ngx_mcp_fetch_result_t *res, mcp_oauth_answer_t *a);
-static void ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a);
-static void ngx_mcp_flight_dead(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a);
-static void ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
-    time_t retry_after);
-static ngx_int_t ngx_mcp_flight_seal(ngx_mcp_flight_t *f, const char *state);
-static void ngx_mcp_flight_write(ngx_mcp_flight_t *f);
-static void ngx_mcp_flight_written(void *data, ngx_mcp_store_e rc,
-    ngx_mcp_record_t *record);
-static void ngx_mcp_flight_rewrite(ngx_mcp_flight_t *f);
-static void ngx_mcp_flight_guard(ngx_event_t *ev);
-static void ngx_mcp_flight_write_again(ngx_event_t *ev);
 static void ngx_mcp_flight_store_lost(ngx_mcp_flight_t *f);
-static void ngx_mcp_flight_unlock(ngx_mcp_flight_t *f, ngx_uint_t clear,
-    time_t hold);
-static void ngx_mcp_flight_wake(ngx_mcp_flight_t *f);
-static void ngx_mcp_flight_none(ngx_mcp_flight_t *f, ngx_int_t rc,
-    const char *reason, time_t retry);
-static void ngx_mcp_flight_end(ngx_mcp_flight_t *f);
 static void ngx_mcp_flight_free(ngx_mcp_flight_t *f);
-
-
-#define ngx_mcp_flight_name(f)  (f)->tree.digest
-#define ngx_mcp_flight_user(f)  ((f)->cr->type == NGX_MCP_CREDENTIAL_USER)
 
 
 ngx_mcp_flight_t *
@@ -357,7 +319,7 @@ ngx_mcp_flight_again(ngx_event_t *ev)
 
 
 /* A record, read or under the lock. */
-static void
+void
 ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
 {
     ngx_int_t  rc;
@@ -518,557 +480,6 @@ ngx_mcp_flight_refresh(ngx_mcp_flight_t *f)
 }
 
 
-/* The provider is asked; the lock is ours. */
-static void
-ngx_mcp_flight_ask(ngx_mcp_flight_t *f)
-{
-    mcp_oauth_answer_t  a;
-
-    f->asked = ngx_time();
-    f->asked_us = ngx_mcp_now_us();
-
-    if (ngx_mcp_flight_send(f) == NGX_OK) {
-        return;
-    }
-
-    ngx_memzero(&a, sizeof(mcp_oauth_answer_t));
-    a.class = MCP_OAUTH_TRANSIENT;
-    a.error = "not_sent";
-
-    ngx_mcp_flight_failed(f, &a, 1);
-}
-
-
-static ngx_int_t
-ngx_mcp_flight_request(ngx_mcp_flight_t *f, mcp_oauth_request_t *req)
-{
-    mcp_mem_t              mem;
-    ngx_mcp_credential_t  *cr;
-
-    cr = f->cr;
-    ngx_memzero(req, sizeof(mcp_oauth_request_t));
-
-    req->provider = &cr->provider;
-    req->auth = cr->provider.auth;
-    req->client_id = *(mcp_str_t *) &cr->client_id;
-    req->client_secret = *(mcp_str_t *) &cr->client_secret;
-    req->scope = *(mcp_str_t *) &cr->scope;
-    req->audience = *(mcp_str_t *) &cr->audience;
-    req->resource = *(mcp_str_t *) &cr->resource;
-
-    switch (cr->type) {
-
-    case NGX_MCP_CREDENTIAL_USER:
-        req->grant = MCP_OAUTH_REFRESH;
-        req->token = f->tokens.refresh_token;
-        break;
-
-    case NGX_MCP_CREDENTIAL_EXCHANGE:
-        req->grant = MCP_OAUTH_EXCHANGE;
-        req->token = *(mcp_str_t *) &f->subject;
-        break;
-
-    default: /* NGX_MCP_CREDENTIAL_CLIENT */
-        req->grant = MCP_OAUTH_CLIENT_CREDENTIALS;
-    }
-
-    if (req->auth != MCP_OAUTH_PRIVATE_KEY_JWT) {
-        return NGX_OK;
-    }
-
-    mem = ngx_mcp_mem(f->pool);
-
-    return mcp_assertion_make(&cr->assertion, f->asked, &mem, &req->assertion)
-           == MCP_OK ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-ngx_mcp_flight_send(ngx_mcp_flight_t *f)
-{
-    u_char                   *p;
-    size_t                    size;
-    ngx_int_t                 rc;
-    mcp_buf_t                 headers, body;
-    mcp_oauth_request_t       req;
-    ngx_mcp_fetch_request_t   fr;
-
-    if (ngx_mcp_flight_request(f, &req) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    /* three characters for one, at worst */
-
-    size = 3 * (req.token.len + req.client_id.len + req.client_secret.len
-                + req.assertion.len + req.scope.len + req.audience.len
-                + req.resource.len) + 1024;
-
-    p = ngx_pnalloc(f->pool, 2 * size);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    mcp_buf_init(&headers, p, size);
-    mcp_buf_init(&body, p + size, size);
-
-    rc = NGX_ERROR;
-
-    if (mcp_oauth_request(&req, &headers, &body) == MCP_OK) {
-
-        ngx_memzero(&fr, sizeof(ngx_mcp_fetch_request_t));
-
-        fr.conf = &f->cr->fetch;
-        ngx_str_set(&fr.method, "POST");
-        fr.url = f->cr->url;
-        fr.headers.data = headers.start;
-        fr.headers.len = headers.pos - headers.start;
-        fr.body.data = body.start;
-        fr.body.len = body.pos - body.start;
-        fr.max_body = MCP_OAUTH_BODY;
-        fr.done = ngx_mcp_flight_asked;
-        fr.data = f;
-
-        rc = ngx_mcp_fetch_start(&fr, f->vault->log, &f->fetch);
-    }
-
-    ngx_explicit_memzero(p, 2 * size);
-
-    return rc == NGX_AGAIN ? NGX_OK : NGX_ERROR;
-}
-
-
-static void
-ngx_mcp_flight_asked(void *data, ngx_mcp_fetch_result_t *res)
-{
-    ngx_mcp_flight_t *f = data;
-
-    ngx_uint_t          level;
-    mcp_oauth_answer_t  a;
-
-    f->fetch = NULL;
-
-    ngx_mcp_flight_class(f, res, &a);
-
-    level = (a.class == MCP_OAUTH_OK) ? NGX_LOG_INFO : NGX_LOG_ERR;
-
-    ngx_log_error(level, f->vault->log, 0,
-                  "mcp_credential \"%V\": token endpoint: %s%s%s (%ui)",
-                  &f->cr->name, mcp_oauth_class_name(a.class),
-                  a.error ? ", " : "", a.error ? a.error : "", res->status);
-
-    switch (a.class) {
-
-    case MCP_OAUTH_OK:
-        ngx_mcp_flight_good(f, &a);
-        return;
-
-    case MCP_OAUTH_GRANT_DEAD:
-    case MCP_OAUTH_INTERACT:
-
-        if (ngx_mcp_flight_user(f)) {
-            ngx_mcp_flight_dead(f, &a);
-            return;
-        }
-
-        break;
-
-    default:
-        break;
-    }
-
-    ngx_mcp_flight_failed(f, &a, res->retry_after);
-}
-
-
-static void
-ngx_mcp_flight_class(ngx_mcp_flight_t *f, ngx_mcp_fetch_result_t *res,
-    mcp_oauth_answer_t *a)
-{
-    mcp_mem_t            mem;
-    mcp_oauth_request_t  req;
-
-    if (res->error) {
-        ngx_memzero(a, sizeof(mcp_oauth_answer_t));
-
-        a->class = res->sent ? MCP_OAUTH_UNKNOWN : MCP_OAUTH_TRANSIENT;
-        a->error = res->sent ? "no_answer" : "not_sent";
-
-        return;
-    }
-
-    ngx_memzero(&req, sizeof(mcp_oauth_request_t));
-
-    req.provider = &f->cr->provider;
-    req.grant = ngx_mcp_flight_user(f) ? MCP_OAUTH_REFRESH
-                                       : MCP_OAUTH_CLIENT_CREDENTIALS;
-
-    mem = ngx_mcp_mem(f->pool);
-
-    mcp_oauth_answer(&req, res->status, (mcp_str_t *) &res->body, &mem, a);
-}
-
-
-static void
-ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
-{
-    f->fresh = 1;
-
-    f->tokens.access_token = a->access_token;
-    f->tokens.issued = f->asked;
-    f->tokens.expires = a->expires_in ? f->asked + a->expires_in : 0;
-
-    if (a->refresh_token.len) {
-        f->tokens.refresh_token = a->refresh_token;
-        f->tokens.refresh_expires = a->refresh_expires_in
-                                    ? f->asked + a->refresh_expires_in : 0;
-    }
-
-    if (a->scope.len) {
-        f->tokens.scope = a->scope;
-    }
-
-    switch (f->cr->type) {
-
-    case NGX_MCP_CREDENTIAL_USER:
-        f->keep = f->tokens.refresh_expires
-                  ? f->tokens.refresh_expires - f->asked
-                  : NGX_MCP_FLIGHT_GRANT;
-        break;
-
-    case NGX_MCP_CREDENTIAL_EXCHANGE:
-
-        /* never longer than what it was exchanged for */
-
-        if (f->tokens.expires == 0
-            || f->tokens.expires > f->subject_expires)
-        {
-            f->tokens.expires = f->subject_expires;
-        }
-
-        /* fall through */
-
-    default:
-        mcp_str_null(&f->tokens.refresh_token);
-        f->keep = f->tokens.expires ? f->tokens.expires - f->asked
-                                    : NGX_MCP_FLIGHT_GRANT;
-    }
-
-    (void) ngx_mcp_warm_put(f->vault, ngx_mcp_flight_name(f), &f->tokens,
-                            f->version + 1, 1);
-
-    if (ngx_mcp_flight_seal(f, "active") != NGX_OK) {
-        ngx_log_error(NGX_LOG_ALERT, f->vault->log, 0,
-                      "mcp_credential \"%V\": new tokens cannot be sealed, "
-                      "they are lost with this worker", &f->cr->name);
-
-        ngx_mcp_flight_wake(f);
-        ngx_mcp_flight_end(f);
-        return;
-    }
-
-    f->deadline = ngx_current_msec + NGX_MCP_FLIGHT_KEEP;
-    f->pause = 0;
-
-    ngx_mcp_flight_write(f);
-}
-
-
-/* The person has to grant it again; the access token serves to its end. */
-static void
-ngx_mcp_flight_dead(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
-{
-    ngx_log_error(NGX_LOG_WARN, f->vault->log, 0,
-                  "mcp_credential \"%V\": a grant is over: %s%s",
-                  &f->cr->name, a->error,
-                  f->lost ? ", after a refresh whose outcome was lost" : "");
-
-    f->keep = NGX_MCP_FLIGHT_GRANT;
-
-    if (ngx_mcp_flight_seal(f, "reauth") != NGX_OK) {
-        ngx_mcp_flight_unlock(f, 0, NGX_MCP_FLIGHT_BACKOFF);
-        ngx_mcp_flight_none(f, NGX_DECLINED, "grant_dead", 0);
-        return;
-    }
-
-    f->deadline = ngx_current_msec + ngx_mcp_flight_time(f->cr);
-    f->pause = 0;
-
-    ngx_mcp_flight_write(f);
-}
-
-
-/* Nobody asks the provider for a while, here or anywhere. */
-static void
-ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
-    time_t retry_after)
-{
-    time_t       hold;
-    ngx_uint_t   n;
-    const char  *reason;
-
-    n = ngx_mcp_warm_failed(f->vault, ngx_mcp_flight_name(f));
-
-    hold = (time_t) 1 << ngx_min(n - 1, 5);
-    hold = ngx_max(hold, retry_after);
-
-    switch (a->class) {
-
-    case MCP_OAUTH_CLIENT_BAD:
-        hold = ngx_max(hold, NGX_MCP_FLIGHT_CLIENT);
-        reason = "credential_client";
-        break;
-
-    case MCP_OAUTH_GRANT_DEAD:
-    case MCP_OAUTH_INTERACT:
-        reason = "credential_refused";
-        break;
-
-    case MCP_OAUTH_UNKNOWN:
-        reason = "credential_unknown";
-        break;
-
-    default:
-        reason = "credential_provider";
-    }
-
-    hold = ngx_min(hold, ngx_max(retry_after, NGX_MCP_FLIGHT_BACKOFF));
-
-    ngx_mcp_flight_unlock(f, a->class != MCP_OAUTH_UNKNOWN, hold);
-
-    if (ngx_mcp_warm_keep(f->vault, ngx_mcp_flight_name(f), hold) == NGX_OK) {
-        ngx_mcp_flight_wake(f);
-        ngx_mcp_flight_end(f);
-        return;
-    }
-
-    ngx_mcp_flight_none(f, NGX_ERROR, reason, hold);
-}
-
-
-static ngx_int_t
-ngx_mcp_flight_seal(ngx_mcp_flight_t *f, const char *state)
-{
-    u_char             *p;
-    size_t              size, len;
-    mcp_buf_t           b;
-    mcp_str_t           text;
-    mcp_vault_owner_t   by_name;
-    mcp_vault_ring_t   *ring;
-
-    ring = &f->vault->mmcf->vault_keys;
-
-    /* a character may be escaped: two for one in tokens, else six */
-
-    size = 2 * (f->tokens.access_token.len + f->tokens.refresh_token.len)
-           + 6 * f->tokens.scope.len + 256;
-
-    size = ngx_max(size, 6 * (f->owner.credential.len + f->owner.issuer.len
-                              + f->owner.user.len + f->owner.client.len
-                              + f->owner.audience.len + f->owner.scope.len
-                              + f->owner.subject.len) + 256);
-
-    p = ngx_pnalloc(f->pool, 3 * (size + MCP_VAULT_OVERHEAD));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    mcp_buf_init(&b, p, size);
-    mcp_vault_tokens_write(&b, &f->tokens);
-
-    text.data = b.start;
-    text.len = b.pos - b.start;
-
-    f->record.tokens.data = p + size;
-
-    if (b.overflow
-        || mcp_vault_seal(ring, &f->owner, "tokens", f->version + 1, &text,
-                          f->record.tokens.data, &len)
-           != MCP_OK)
-    {
-        ngx_explicit_memzero(p, size);
-        return NGX_ERROR;
-    }
-
-    f->record.tokens.len = len;
-
-    /* whose it is, for mcpctl, which knows the name alone */
-
-    mcp_buf_init(&b, p, size);
-    mcp_vault_owner_write(&b, &f->owner);
-
-    text.len = b.pos - b.start;
-
-    mcp_vault_owner_by_name(&by_name, ngx_mcp_flight_name(f));
-
-    f->record.meta.data = f->record.tokens.data + size + MCP_VAULT_OVERHEAD;
-
-    if (b.overflow
-        || mcp_vault_seal(ring, &by_name, "meta", 0, &text,
-                          f->record.meta.data, &len)
-           != MCP_OK)
-    {
-        ngx_explicit_memzero(p, size);
-        return NGX_ERROR;
-    }
-
-    ngx_explicit_memzero(p, size);
-
-    f->record.meta.len = len;
-    f->record.state.data = (u_char *) state;
-    f->record.state.len = ngx_strlen(state);
-    f->record.expires = f->tokens.expires;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_mcp_flight_write(ngx_mcp_flight_t *f)
-{
-    if (ngx_mcp_store_write(f->vault->mmcf, ngx_mcp_flight_name(f), &f->lock,
-                            f->version, &f->record, f->keep,
-                            ngx_mcp_flight_written, f, &f->call)
-        != NGX_AGAIN)
-    {
-        f->call = NULL;
-        ngx_mcp_flight_rewrite(f);
-        return;
-    }
-
-    /* a worker that leaves waits for that */
-
-    f->timer.handler = ngx_mcp_flight_guard;
-    ngx_add_timer(&f->timer, NGX_MCP_FLIGHT_GUARD);
-
-    if (f->fresh) {
-
-        /* what the provider gave is good, whatever the store says */
-
-        ngx_mcp_flight_wake(f);
-    }
-}
-
-
-static void
-ngx_mcp_flight_written(void *data, ngx_mcp_store_e rc,
-    ngx_mcp_record_t *record)
-{
-    ngx_mcp_flight_t *f = data;
-
-    f->call = NULL;
-
-    if (f->timer.timer_set) {
-        ngx_del_timer(&f->timer);
-    }
-
-    if (rc == NGX_MCP_STORE_UNKNOWN) {
-        ngx_mcp_flight_rewrite(f);
-        return;
-    }
-
-    /* an earlier write of ours may have arrived after all */
-
-    if (rc == NGX_MCP_STORE_CONFLICT
-        && !(record->version == f->version + 1
-             && record->tokens.len == f->record.tokens.len
-             && ngx_memcmp(record->tokens.data, f->record.tokens.data,
-                           record->tokens.len) == 0))
-    {
-        ngx_log_error(NGX_LOG_ERR, f->vault->log, 0,
-                      "mcp_credential \"%V\": version %uL was written by "
-                      "somebody else meanwhile, ours is dropped",
-                      &f->cr->name, f->version + 1);
-
-        ngx_mcp_vault_drop(f->vault->mmcf, ngx_mcp_flight_name(f));
-
-        f->locked = 0;
-        f->fresh = 0;
-
-        if (record->version == 0) {
-            ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
-            return;
-        }
-
-        ngx_mcp_flight_record(f, record);
-        return;
-    }
-
-    f->locked = 0;
-
-    if (f->fresh) {
-        ngx_mcp_flight_wake(f);
-        ngx_mcp_flight_end(f);
-        return;
-    }
-
-    /* the grant is dead */
-
-    if (ngx_mcp_warm_keep(f->vault, ngx_mcp_flight_name(f),
-                          NGX_MCP_FLIGHT_BACKOFF)
-        == NGX_OK)
-    {
-        ngx_mcp_flight_wake(f);
-        ngx_mcp_flight_end(f);
-        return;
-    }
-
-    ngx_mcp_flight_none(f, NGX_DECLINED, "grant_dead", 0);
-}
-
-
-/* The store did not answer.  New tokens may be all that is left of a grant. */
-static void
-ngx_mcp_flight_rewrite(ngx_mcp_flight_t *f)
-{
-    if (f->fresh) {
-        ngx_mcp_flight_wake(f);
-    }
-
-    if (ngx_exiting || ngx_terminate || ngx_quit) {
-        if (f->deadline - ngx_current_msec > NGX_MCP_FLIGHT_LEAVING) {
-            f->deadline = ngx_current_msec + NGX_MCP_FLIGHT_LEAVING;
-        }
-    }
-
-    if ((ngx_msec_int_t) (ngx_current_msec - f->deadline) >= 0) {
-
-        ngx_log_error(NGX_LOG_ALERT, f->vault->log, 0,
-                      "mcp_credential \"%V\": version %uL could not be "
-                      "written, and is lost%s", &f->cr->name, f->version + 1,
-                      ngx_mcp_flight_user(f) ? "; the grant may be, too" : "");
-
-        if (f->fresh) {
-            ngx_mcp_flight_end(f);
-            return;
-        }
-
-        ngx_mcp_flight_none(f, NGX_DECLINED, "grant_dead", 0);
-        return;
-    }
-
-    f->pause = f->pause ? ngx_min(f->pause * 2, NGX_MCP_FLIGHT_WRITE_MAX)
-                        : NGX_MCP_FLIGHT_WRITE;
-
-    f->timer.handler = ngx_mcp_flight_write_again;
-    ngx_add_timer(&f->timer, f->pause);
-}
-
-
-/* The store has a timeout of its own: nothing to do here. */
-static void
-ngx_mcp_flight_guard(ngx_event_t *ev)
-{
-    /* void */
-}
-
-
-static void
-ngx_mcp_flight_write_again(ngx_event_t *ev)
-{
-    ngx_mcp_flight_write(ev->data);
-}
-
-
 /* Nobody knows what the record has: nothing is asked, nothing is changed. */
 static void
 ngx_mcp_flight_store_lost(ngx_mcp_flight_t *f)
@@ -1086,7 +497,7 @@ ngx_mcp_flight_store_lost(ngx_mcp_flight_t *f)
 
 
 /* hold: s that nobody shall ask the provider */
-static void
+void
 ngx_mcp_flight_unlock(ngx_mcp_flight_t *f, ngx_uint_t clear, time_t hold)
 {
     if (!f->locked) {
@@ -1101,7 +512,7 @@ ngx_mcp_flight_unlock(ngx_mcp_flight_t *f, ngx_uint_t clear, time_t hold)
 
 
 /* Each asks again; whoever is woken may begin other flights, not this one. */
-static void
+void
 ngx_mcp_flight_wake(ngx_mcp_flight_t *f)
 {
     ngx_queue_t            *q, waiters;
@@ -1127,7 +538,7 @@ ngx_mcp_flight_wake(ngx_mcp_flight_t *f)
 }
 
 
-static void
+void
 ngx_mcp_flight_none(ngx_mcp_flight_t *f, ngx_int_t rc, const char *reason,
     time_t retry)
 {
@@ -1138,7 +549,7 @@ ngx_mcp_flight_none(ngx_mcp_flight_t *f, ngx_int_t rc, const char *reason,
 }
 
 
-static void
+void
 ngx_mcp_flight_end(ngx_mcp_flight_t *f)
 {
     ngx_queue_t       waiters;

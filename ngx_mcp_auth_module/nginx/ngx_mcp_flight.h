@@ -78,6 +78,10 @@ typedef struct {
 } ngx_mcp_flight_t;
 
 
+#define ngx_mcp_flight_name(f)  (f)->tree.digest
+#define ngx_mcp_flight_user(f)  ((f)->cr->type == NGX_MCP_CREDENTIAL_USER)
+
+
 /* ngx_mcp_flight.c */
 
 /* NULL: none under way. */
@@ -92,6 +96,36 @@ ngx_mcp_flight_t *ngx_mcp_flight_start(ngx_mcp_vault_t *v,
 ngx_msec_t ngx_mcp_flight_time(ngx_mcp_credential_t *cr);
 
 void ngx_mcp_flight_end_all(ngx_mcp_vault_t *v);
+
+/* For the two files that follow. */
+
+void ngx_mcp_flight_record(ngx_mcp_flight_t *f,
+    ngx_mcp_record_t *record);
+
+/* hold: s that nobody shall ask the provider; clear: it did nothing. */
+void ngx_mcp_flight_unlock(ngx_mcp_flight_t *f, ngx_uint_t clear,
+    time_t hold);
+
+/* Those who wait ask again; f goes on. */
+void ngx_mcp_flight_wake(ngx_mcp_flight_t *f);
+
+/* It cannot be had; ends f. */
+void ngx_mcp_flight_none(ngx_mcp_flight_t *f, ngx_int_t rc,
+    const char *reason, time_t retry);
+void ngx_mcp_flight_end(ngx_mcp_flight_t *f);
+
+
+/* ngx_mcp_flight_ask.c: asks the provider; the lock is ours. */
+void ngx_mcp_flight_ask(ngx_mcp_flight_t *f);
+
+
+/* ngx_mcp_flight_write.c */
+
+/* f->tokens into f->record, sealed for the next version. */
+ngx_int_t ngx_mcp_flight_seal(ngx_mcp_flight_t *f, const char *state);
+
+/* Writes f->record; ends f. */
+void ngx_mcp_flight_write(ngx_mcp_flight_t *f);
 
 
 /* ngx_mcp_vault.c */

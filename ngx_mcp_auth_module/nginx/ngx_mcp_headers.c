@@ -45,6 +45,14 @@ ngx_mcp_read_headers(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
             continue;
         }
 
+        if (to->data && to == &ctx->traceparent) {
+
+            /* nobody can tell which one: there is none (W3C Trace Context) */
+
+            to->len = 0;
+            continue;
+        }
+
         if (to->data) {
             return NGX_DECLINED;
         }

@@ -351,7 +351,10 @@ ngx_mcp_keys_generation(void *data, ngx_uint_t issuer)
     ngx_mcp_keys_worker_t   *kw;
 
     if (issuer >= mmcf->issuers.nelts) {
-        return 0;
+
+        /* the gateway's own tokens: no key verified them */
+
+        return issuer == mmcf->issuers.nelts ? 1 : 0;
     }
 
     is = mmcf->issuers.elts;

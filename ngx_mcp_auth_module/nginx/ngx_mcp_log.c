@@ -16,6 +16,8 @@
 #include "ngx_mcp_syslog.h"
 #include "mcp_audit.h"
 
+#include <openssl/rand.h>
+
 
 #define NGX_MCP_AUDIT_BUFFER  65536
 #define NGX_MCP_AUDIT_LEAST  8192
@@ -53,6 +55,8 @@ static void ngx_mcp_log_failed(ngx_mcp_audit_log_t *al, ssize_t n,
 static void ngx_mcp_log_datagrams(ngx_mcp_audit_log_t *al, ngx_log_t *log);
 static void ngx_mcp_log_lost(ngx_mcp_audit_log_t *al, ngx_uint_t written,
     ngx_err_t err, ngx_log_t *log);
+static ngx_mcp_audit_log_t *ngx_mcp_log_sink(ngx_mcp_ctx_t *ctx,
+    ngx_mcp_loc_conf_t *mlcf);
 static ngx_mcp_audit_log_t *ngx_mcp_log_syslog(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a,
@@ -61,6 +65,10 @@ static void ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a);
 static void ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a);
+static void ngx_mcp_log_digest(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
+    mcp_audit_t *a);
+static void ngx_mcp_log_request_id(ngx_http_request_t *r,
+    ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a);
 static void ngx_mcp_log_upstream(ngx_http_request_t *r, mcp_audit_t *a);
 static void ngx_mcp_log_session(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a, u_char *buf);
@@ -479,6 +487,33 @@ ngx_mcp_log_lost(ngx_mcp_audit_log_t *al, ngx_uint_t written, ngx_err_t err,
 }
 
 
+/* Where the record of a request goes; NULL: nowhere. */
+static ngx_mcp_audit_log_t *
+ngx_mcp_log_sink(ngx_mcp_ctx_t *ctx, ngx_mcp_loc_conf_t *mlcf)
+{
+    ngx_mcp_audit_log_t  *al;
+
+    al = mlcf->audit;
+
+    if (al == NGX_CONF_UNSET_PTR) {
+
+        /* metadata is served above the locations */
+
+        al = ctx ? ctx->server->audit : NULL;
+    }
+
+    return al && (al->file || al->syslog) ? al : NULL;
+}
+
+
+/* Digests are for the record alone: without one there are none. */
+ngx_uint_t
+ngx_mcp_log_wanted(ngx_mcp_ctx_t *ctx)
+{
+    return ngx_mcp_log_sink(ctx, ctx->conf) != NULL;
+}
+
+
 ngx_int_t
 ngx_mcp_log_handler(ngx_http_request_t *r)
 {
@@ -501,15 +536,7 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    al = mlcf->audit;
-
-    if (al == NGX_CONF_UNSET_PTR) {
-
-        /* metadata is served above the locations */
-
-        al = ctx ? ctx->server->audit : NULL;
-    }
-
+    al = ngx_mcp_log_sink(ctx, mlcf);
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
     ngx_memzero(&a, sizeof(mcp_audit_t));
@@ -523,7 +550,6 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
     a.http_method = "";
 
     if (ctx) {
-        ngx_mcp_log_session(mmcf, ctx, &a, session);
         ngx_mcp_log_request(r, ctx, &a);
 
     } else {
@@ -538,9 +564,16 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
     ngx_mcp_stats_count(ctx ? ctx->server->stats : mlcf->server->stats,
                         a.decision, a.reason, a.auth_us);
 
-    if (al == NULL || (al->file == NULL && al->syslog == NULL)) {
+    if (al == NULL) {
         return NGX_OK;
     }
+
+    if (ctx) {
+        ngx_mcp_log_session(mmcf, ctx, &a, session);
+        ngx_mcp_log_digest(mmcf, ctx, &a);
+    }
+
+    ngx_mcp_log_request_id(r, mmcf, &a);
 
     a.seq = ngx_atomic_fetch_add(&ngx_mcp_zone_counters(mmcf->zone)->audit_seq,
                                  1) + 1;
@@ -549,6 +582,39 @@ ngx_mcp_log_handler(ngx_http_request_t *r)
     ngx_mcp_log_line(al, &a, r->connection->log);
 
     return NGX_OK;
+}
+
+
+/*
+ * A record of no request: in each log, because it belongs to no server, with
+ * one number, because it is one.
+ */
+void
+ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a)
+{
+    ngx_uint_t             i;
+    ngx_mcp_audit_log_t  **alp;
+
+    if (mmcf->logs.nelts == 0) {
+        return;
+    }
+
+    a->node.data = ngx_cycle->hostname.data;
+    a->node.len = ngx_cycle->hostname.len;
+    a->worker = ngx_worker;
+    a->upstream_us = -1;
+    a->total_us = -1;
+    a->auth_us = -1;
+    a->credential_us = -1;
+
+    a->seq = ngx_atomic_fetch_add(&ngx_mcp_zone_counters(mmcf->zone)->audit_seq,
+                                  1) + 1;
+
+    alp = mmcf->logs.elts;
+
+    for (i = 0; i < mmcf->logs.nelts; i++) {
+        ngx_mcp_log_line(alp[i], a, ngx_cycle->log);
+    }
 }
 
 
@@ -634,8 +700,17 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
             a->reason = "aborted_waiting_for_keys";
             break;
 
+        case NGX_MCP_RECORD:
+            a->reason = "aborted_waiting_for_token";
+            break;
+
         case NGX_MCP_BODY:
             a->reason = "incomplete_body";
+            break;
+
+        case NGX_MCP_CALLER:
+        case NGX_MCP_DECIDE:
+            a->reason = ctx->unsure ? "revocation_unknown" : "nginx";
             break;
 
         default:
@@ -665,21 +740,9 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
 static void
 ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
 {
-    ngx_http_variable_value_t  *v;
-    ngx_mcp_main_conf_t        *mmcf;
-
     a->status = r->err_status ? r->err_status : r->headers_out.status;
 
     a->client_ip = *(mcp_str_t *) &r->connection->addr_text;
-
-    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
-
-    v = ngx_http_get_indexed_variable(r, mmcf->request_id_index);
-
-    if (v && !v->not_found) {
-        a->request_id.data = v->data;
-        a->request_id.len = v->len;
-    }
 
     if (ctx == NULL) {
         a->total_us = (int64_t) 1000
@@ -712,12 +775,66 @@ ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
         a->preview_more = (ctx->preview.len
                            == ctx->server->preview + NGX_MCP_PREVIEW_AHEAD);
     }
+}
 
+
+static void
+ngx_mcp_log_digest(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
+    mcp_audit_t *a)
+{
     if (ctx->result_bytes && ctx->has_result_digest) {
         mcp_digest_final(&ctx->digest, &mmcf->digest, ctx->result_digest);
 
         a->result_digest.data = ctx->result_digest;
         a->result_digest.len = MCP_DIGEST_HEX;
+    }
+}
+
+
+/*
+ * $request_id, which nginx makes of 16 random bytes when it is first asked for.
+ * When that is here, it is made in the same way of bytes that were drawn for
+ * many requests at once: OpenSSL's generator is most of the price.
+ */
+static void
+ngx_mcp_log_request_id(ngx_http_request_t *r, ngx_mcp_main_conf_t *mmcf,
+    mcp_audit_t *a)
+{
+    u_char                     *id;
+    ngx_mcp_random_t           *random;
+    ngx_http_variable_value_t  *v;
+
+    random = &mmcf->random;
+    v = &r->variables[mmcf->request_id_index];
+
+    if (!v->valid && !v->not_found) {
+
+        if (random->left == 0
+            && RAND_bytes(random->bytes, sizeof(random->bytes)) == 1)
+        {
+            random->left = sizeof(random->bytes) / NGX_MCP_REQUEST_ID;
+        }
+
+        id = ngx_pnalloc(r->pool, 2 * NGX_MCP_REQUEST_ID);
+
+        if (random->left && id) {
+            random->left--;
+            ngx_hex_dump(id, random->bytes + random->left * NGX_MCP_REQUEST_ID,
+                         NGX_MCP_REQUEST_ID);
+
+            v->data = id;
+            v->len = 2 * NGX_MCP_REQUEST_ID;
+            v->valid = 1;
+            v->no_cacheable = 0;
+            v->not_found = 0;
+        }
+    }
+
+    v = ngx_http_get_indexed_variable(r, mmcf->request_id_index);
+
+    if (v && !v->not_found) {
+        a->request_id.data = v->data;
+        a->request_id.len = v->len;
     }
 }
 

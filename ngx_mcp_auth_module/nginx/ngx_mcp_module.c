@@ -8,8 +8,12 @@
 
 #include "ngx_mcp_module.h"
 #include "ngx_mcp_keys.h"
+#include "ngx_mcp_revoke.h"
+#include "ngx_mcp_revoke_redis.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_stream.h"
+#include "ngx_mcp_token.h"
+#include "ngx_mcp_token_redis.h"
 #include "ngx_mcp_vault.h"
 #include "mcp_audit.h"
 
@@ -29,10 +33,14 @@ static void *ngx_mcp_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_mcp_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static ngx_int_t ngx_mcp_enter_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_mcp_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mcp_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mcp_header_variables(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
+static ngx_int_t ngx_mcp_init_redis(ngx_cycle_t *cycle,
+    ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_exit_process(ngx_cycle_t *cycle);
+static void ngx_mcp_exit_redis(ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_cleanup_ctx(void *data);
 static void ngx_mcp_detach_ctx(void *data);
 static void *ngx_mcp_pool_alloc(void *ctx, size_t size);
@@ -59,7 +67,7 @@ ngx_module_t  ngx_http_mcp_auth_module = {
     ngx_mcp_commands,                      /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_mcp_init_module,                   /* init module */
     ngx_mcp_init_process,                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -159,6 +167,7 @@ ngx_mcp_create_main_conf(ngx_conf_t *cf)
     ngx_str_set(any, "*");
 
     mmcf->zone_size = NGX_CONF_UNSET_SIZE;
+    mmcf->revocation_zone = NGX_CONF_UNSET_SIZE;
     mmcf->audit_key_set = 0;
 
     return mmcf;
@@ -263,11 +272,37 @@ ngx_mcp_enter_handler(ngx_http_request_t *r)
 }
 
 
+/* In the master, after the zone was made or found again. */
 static ngx_int_t
-ngx_mcp_init_process(ngx_cycle_t *cycle)
+ngx_mcp_init_module(ngx_cycle_t *cycle)
 {
     ngx_uint_t            i;
     ngx_mcp_server_t    **svp;
+    ngx_mcp_counters_t   *counters;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_mcp_auth_module);
+
+    if (mmcf == NULL || !mmcf->used) {
+        return NGX_OK;
+    }
+
+    counters = ngx_mcp_zone_counters(ngx_mcp_zone(mmcf->shm_zone));
+
+    svp = mmcf->servers.elts;
+
+    for (i = 0; i < mmcf->servers.nelts; i++) {
+        svp[i]->stats = ngx_mcp_stats_of(counters->servers, &svp[i]->name);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_init_process(ngx_cycle_t *cycle)
+{
     ngx_mcp_main_conf_t  *mmcf;
 
     if (ngx_process != NGX_PROCESS_WORKER
@@ -297,14 +332,6 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
 
     mmcf->zone = ngx_mcp_zone(mmcf->shm_zone);
 
-    svp = mmcf->servers.elts;
-
-    for (i = 0; i < mmcf->servers.nelts; i++) {
-        svp[i]->stats = ngx_mcp_stats_of(
-                            ngx_mcp_zone_counters(mmcf->zone)->servers,
-                            &svp[i]->name);
-    }
-
     mcp_digest_key(&mmcf->digest, mmcf->audit_key_set
                                   ? mmcf->audit_key
                                   : ngx_mcp_zone_secret(mmcf->zone));
@@ -325,7 +352,10 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
 
     if (ngx_mcp_session_init_worker(cycle, mmcf) != NGX_OK
         || ngx_mcp_stream_init_worker(mmcf) != NGX_OK
-        || ngx_mcp_vault_init_worker(cycle, mmcf) != NGX_OK)
+        || ngx_mcp_revoke_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_token_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_vault_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_init_redis(cycle, mmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -372,6 +402,25 @@ ngx_mcp_header_variables(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
 }
 
 
+static ngx_int_t
+ngx_mcp_init_redis(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
+{
+    if (mmcf->redis == NULL) {
+        return NGX_OK;
+    }
+
+    mmcf->redis_client = ngx_mcp_redis_create(mmcf->redis, cycle);
+
+    if (mmcf->redis_client == NULL
+        || ngx_mcp_token_redis_init_worker(cycle, mmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_mcp_revoke_redis_init_worker(cycle, mmcf);
+}
+
+
 static void
 ngx_mcp_exit_process(ngx_cycle_t *cycle)
 {
@@ -385,11 +434,32 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_mcp_vault_exit_worker(mmcf);
+    ngx_mcp_exit_redis(mmcf);
+    ngx_mcp_token_exit_worker(mmcf);
     ngx_mcp_keys_exit_worker(mmcf);
+    ngx_mcp_revoke_exit_worker(mmcf);
     ngx_mcp_log_exit_worker(mmcf);
     ngx_mcp_stream_exit_worker(mmcf);
+    ngx_mcp_session_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
+}
+
+
+/* Requests that wait are not called any more; they go with the process. */
+static void
+ngx_mcp_exit_redis(ngx_mcp_main_conf_t *mmcf)
+{
+    if (mmcf->redis_client == NULL) {
+        return;
+    }
+
+    ngx_mcp_token_redis_exit_worker(mmcf);
+
+    ngx_mcp_redis_destroy(mmcf->redis_client);
+    mmcf->redis_client = NULL;
+
+    ngx_mcp_revoke_redis_exit_worker(mmcf);
 }
 
 

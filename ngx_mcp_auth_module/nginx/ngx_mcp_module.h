@@ -12,6 +12,7 @@
 #include <ngx_http.h>
 
 #include "mcp_assertion.h"
+#include "mcp_audit.h"
 #include "mcp_core.h"
 #include "mcp_digest.h"
 #include "mcp_jwk.h"
@@ -44,8 +45,13 @@
 #define NGX_MCP_REDIS_CONF       0x00200000
 
 
-typedef struct ngx_mcp_keys_worker_s  ngx_mcp_keys_worker_t;
-typedef struct ngx_mcp_vault_s        ngx_mcp_vault_t;
+typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
+typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
+typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
+typedef struct ngx_mcp_token_look_s    ngx_mcp_token_look_t;
+typedef struct ngx_mcp_token_redis_s   ngx_mcp_token_redis_t;
+typedef struct ngx_mcp_vault_s         ngx_mcp_vault_t;
+typedef struct ngx_mcp_revoke_redis_s  ngx_mcp_revoke_redis_t;
 
 
 /* Lives in the waiting request's context; zeroed before first use. */
@@ -172,6 +178,8 @@ typedef struct {
     ngx_mcp_issuer_t       **issuers;
     ngx_uint_t               nissuers;
     u_char                   fingerprint[NGX_MCP_DIGEST];  /* of issuers */
+    ngx_uint_t               tokens;            /* 1: own ones too */
+    ngx_uint_t               tokens_set;        /* was said */
     ngx_array_t              origins;           /* ngx_str_t */
     ngx_array_t              strip;             /* ngx_str_t: globs */
     ngx_array_t              credentials;       /* of these, those with a role
@@ -181,10 +189,11 @@ typedef struct {
     mcp_policy_t            *policy;
     mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
-    ngx_mcp_stats_t         *stats;             /* set in init_process */
+    ngx_mcp_stats_t         *stats;             /* set in init_module */
     ngx_array_t              clear;             /* unsigned: pointer indices */
     ngx_mcp_deny_e           deny_reply;
     ngx_uint_t               enforce;           /* was said */
+    ngx_uint_t               located;           /* some mcp_auth names it */
     time_t                   stream_grace;      /* s */
     size_t                   preview;           /* bytes; 0: none */
     ngx_str_t                challenge;         /* 401 without a token */
@@ -195,6 +204,15 @@ typedef struct {
 
 
 typedef struct ngx_mcp_audit_log_s  ngx_mcp_audit_log_t;
+
+
+/* bytes of a $request_id */
+#define NGX_MCP_REQUEST_ID  16
+
+typedef struct {
+    u_char                   bytes[32 * NGX_MCP_REQUEST_ID];
+    ngx_uint_t               left;              /* ids not yet given */
+} ngx_mcp_random_t;
 
 
 typedef struct {
@@ -214,21 +232,25 @@ typedef struct {
                                                    those made of a request
                                                    header; in init_process */
     ngx_int_t                request_id_index;
+    ngx_mcp_random_t         random;            /* this worker's */
     ngx_int_t                audit_key_set;     /* mcp_audit_key */
     u_char                   audit_key[MCP_DIGEST_KEY];
     mcp_digest_key_t         digest;            /* set in init_process */
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
+    ngx_mcp_tokens_t        *tokens;            /* NULL: no mcp_token_* */
     mcp_vault_ring_t         vault_keys;        /* mcp_vault_keys */
     ngx_uint_t               fetched_credentials;
     ngx_mcp_vault_t         *vault;             /* this worker's; NULL: none */
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
     ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
+    ngx_mcp_revoke_t        *revoke;            /* NULL: nothing revokes */
+    size_t                   revocation_zone;   /* bytes */
     ngx_mcp_redis_conf_t    *redis;             /* mcp_redis; NULL: none */
     ngx_mcp_redis_t         *redis_client;      /* this worker's */
-    struct ngx_mcp_token_redis_s   *token_redis;    /* likewise */
-    struct ngx_mcp_revoke_redis_s  *revoke_redis;   /* likewise */
+    ngx_mcp_token_redis_t   *token_redis;       /* likewise */
+    ngx_mcp_revoke_redis_t  *revoke_redis;      /* likewise */
     ngx_array_t              locations;         /* void **: loc_conf of each
                                                    location with mcp_auth */
     ngx_array_t              claims;            /* ngx_str_t: names used by
@@ -279,7 +301,8 @@ typedef struct {
 typedef enum {
     NGX_MCP_START = 0,
     NGX_MCP_TOKEN,                  /* cache, parse */
-    NGX_MCP_KEYS,                   /* may wait for a key set */
+    NGX_MCP_RECORD,                 /* an own token: may wait for its record */
+    NGX_MCP_KEYS,                   /* a JWT: may wait for a key set */
     NGX_MCP_CALLER,                 /* verified: issuer, audience, expiry */
     NGX_MCP_BODY,                   /* may wait for the client */
     NGX_MCP_DECIDE,
@@ -312,9 +335,12 @@ typedef struct {
     uint64_t                 generation;
     ngx_uint_t               key_tries;
     ngx_mcp_keys_waiter_t    waiter;
+    ngx_mcp_token_look_t    *token_look;    /* in Redis; NULL: not asked */
     ngx_mcp_cache_entry_t   *entry;
     mcp_principal_t         *principal;
     time_t                   expires;   /* its token, with the leeway */
+    int                      leeway;    /* s; of our own tokens 0 */
+    uint64_t                 seen;      /* not revoked then; without entry */
     ngx_mcp_cache_entry_t   *early;     /* for variables, before access */
 
     /* what */
@@ -360,7 +386,9 @@ typedef struct {
 
     unsigned                 reading:1;         /* the body */
     unsigned                 body_read:1;
-    unsigned                 waiting:1;         /* keys */
+    unsigned                 waiting:1;         /* keys, a record, the table
+                                                   of revocations */
+    unsigned                 unsure:1;          /* waited for the latter */
     unsigned                 swapped:1;
     unsigned                 credential_waited:1;
     unsigned                 refreshed:1;       /* the credential, meanwhile */
@@ -407,6 +435,8 @@ void ngx_mcp_access_wake(void *data);
 ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_str_t *token);
 void ngx_mcp_token_key(ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv,
     ngx_str_t *token, u_char *key);
+ngx_uint_t ngx_mcp_caller_known(ngx_mcp_server_t *sv,
+    const mcp_principal_t *p, ngx_mcp_issuer_t **issuer);
 
 /* ngx_mcp_swap.c */
 ngx_int_t ngx_mcp_swap_handler(ngx_http_request_t *r);
@@ -416,6 +446,8 @@ void ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);
 char *ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_uint_t ngx_mcp_log_blocked(ngx_mcp_ctx_t *ctx);
+ngx_uint_t ngx_mcp_log_wanted(ngx_mcp_ctx_t *ctx);
+void ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a);
 ngx_mcp_audit_log_t *ngx_mcp_log_default(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
 ngx_int_t ngx_mcp_log_init_worker(ngx_cycle_t *cycle,

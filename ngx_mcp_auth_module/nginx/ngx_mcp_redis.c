@@ -31,6 +31,7 @@ struct ngx_mcp_redis_call_s {
 };
 
 
+static void ngx_mcp_redis_probed(void *data, redisReply *reply);
 static void ngx_mcp_redis_ready(ngx_mcp_redis_link_t *link);
 static void ngx_mcp_redis_reply(ngx_mcp_redis_link_t *link,
     redisReply *reply);
@@ -167,7 +168,10 @@ ngx_mcp_redis_send(ngx_mcp_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
     ngx_queue_insert_tail(&redis->pending, &cl->queue);
 
     redis->npending++;
-    redis->waiting++;
+
+    if (done) {
+        redis->waiting++;
+    }
 
     ngx_mcp_redis_arm(redis);
 
@@ -182,11 +186,46 @@ ngx_mcp_redis_send(ngx_mcp_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
 void
 ngx_mcp_redis_cancel(ngx_mcp_redis_call_t *call)
 {
-    call->done = NULL;
-
-    if (call->redis) {
+    if (call->redis && call->done) {
         call->redis->waiting--;
+        call->done = NULL;
         ngx_mcp_redis_arm(call->redis);
+    }
+
+    call->done = NULL;
+}
+
+
+/*
+ * A master that was made a replica keeps its connections, and goes on answering
+ * PING.
+ */
+void
+ngx_mcp_redis_probe(ngx_mcp_redis_t *redis)
+{
+    ngx_str_t  hello = ngx_string("HELLO");
+
+    (void) ngx_mcp_redis_send(redis, 1, &hello, ngx_mcp_redis_probed, redis,
+                              NULL);
+}
+
+
+static void
+ngx_mcp_redis_probed(void *data, redisReply *reply)
+{
+    ngx_mcp_redis_t *redis = data;
+
+    const char  *error;
+
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+        return;
+    }
+
+    error = ngx_mcp_redis_hello(reply);
+
+    if (error) {
+        ngx_mcp_redis_give_up(redis, error);
+        ngx_mcp_redis_link_fail(&redis->commands, error);
     }
 }
 
@@ -194,7 +233,9 @@ ngx_mcp_redis_cancel(ngx_mcp_redis_call_t *call)
 static void
 ngx_mcp_redis_ready(ngx_mcp_redis_link_t *link)
 {
-    /* what waited was written by the link */
+    /* what waits is written by the link */
+
+    link->good = 1;
 }
 
 
@@ -244,14 +285,16 @@ ngx_mcp_redis_reply(ngx_mcp_redis_link_t *link, redisReply *reply)
     }
 
     if (error && !redis->destroyed) {
+        ngx_mcp_redis_give_up(redis, error);
         ngx_mcp_redis_link_fail(link, error);
     }
 }
 
 
 /*
- * What no further command would fare better with on this connection.  All else
- * (NOPERM, OOM, MISCONF, BUSY, WRONGTYPE) concerns only the command.
+ * What no further command would fare better with, so that both connections are
+ * made again.  All else (NOPERM, OOM, MISCONF, BUSY, WRONGTYPE) concerns only
+ * the command.
  */
 static const char *
 ngx_mcp_redis_useless(redisReply *reply)

@@ -46,7 +46,8 @@ typedef struct {
     ngx_int_t            database;
     ngx_str_t            prefix;
     ngx_msec_t           timeout;       /* ms, for a reply */
-    ngx_msec_t           connect_timeout;   /* ms, until commands can be sent */
+    ngx_msec_t           connect_timeout;   /* ms, TCP and TLS; and again for
+                                               AUTH and the like */
     ngx_msec_t           revocation_stale;  /* ms */
     size_t               max_reply;     /* bytes */
     ngx_str_t            conf_file;     /* where the block stands */
@@ -90,10 +91,10 @@ void ngx_mcp_redis_subscribe(ngx_mcp_redis_t *redis, ngx_str_t *channel,
     ngx_mcp_redis_subscriber_t *subscriber);
 
 /*
- * Sends a command, argv is copied.  NGX_AGAIN: done will be called exactly
- * once, never before this returns; *call (call may be NULL) can be cancelled
- * until then.  NGX_ERROR: it will not be called: Redis is down, too much is
- * waiting, or no memory.
+ * Sends a command, argv is copied.  NGX_AGAIN: done (NULL: nobody waits) will
+ * be called exactly once, never before this returns; *call (call may be NULL)
+ * can be cancelled until then.  NGX_ERROR: it will not be called: Redis is
+ * down, too much is waiting, or no memory.
  */
 ngx_int_t ngx_mcp_redis_send(ngx_mcp_redis_t *redis, ngx_uint_t argc,
     ngx_str_t *argv, ngx_mcp_redis_pt done, void *data,
@@ -101,6 +102,10 @@ ngx_int_t ngx_mcp_redis_send(ngx_mcp_redis_t *redis, ngx_uint_t argc,
 
 /* done will not be called; the command is carried out or not. */
 void ngx_mcp_redis_cancel(ngx_mcp_redis_call_t *call);
+
+/* Asks Redis whether it still is what we may rely on (a master); when it is
+ * not, both connections are given up. */
+void ngx_mcp_redis_probe(ngx_mcp_redis_t *redis);
 
 /* prefix + name, in pool: a key. */
 ngx_int_t ngx_mcp_redis_key(ngx_mcp_redis_conf_t *rcf, ngx_pool_t *pool,

@@ -25,7 +25,8 @@
 #define NGX_MCP_REDIS_ARGS      16
 #define NGX_MCP_REDIS_BACKOFF   100     /* ms, doubling to */
 #define NGX_MCP_REDIS_MAX_BACKOFF  5000
-#define NGX_MCP_REDIS_STEADY    5000    /* ms after which a link was good */
+#define NGX_MCP_REDIS_GOOD_BACKOFF  1000    /* of a link that was good */
+#define NGX_MCP_REDIS_STEADY    5000    /* ms; longer than that: at once */
 
 
 /* replies to the greeting */
@@ -49,7 +50,6 @@ static ngx_int_t ngx_mcp_redis_link_greet_one(ngx_mcp_redis_link_t *link,
     ngx_uint_t what, ngx_uint_t argc, ngx_str_t *argv);
 static const char *ngx_mcp_redis_link_greeted(ngx_mcp_redis_link_t *link,
     redisReply *reply);
-static const char *ngx_mcp_redis_link_hello(redisReply *reply);
 static ngx_uint_t ngx_mcp_redis_link_equal(redisReply *reply,
     const char *text);
 static void ngx_mcp_redis_link_ready(ngx_mcp_redis_link_t *link);
@@ -416,7 +416,7 @@ ngx_mcp_redis_link_greeted(ngx_mcp_redis_link_t *link, redisReply *reply)
     }
 
     if (what == NGX_MCP_REDIS_HELLO) {
-        return ngx_mcp_redis_link_hello(reply);
+        return ngx_mcp_redis_hello(reply);
     }
 
     if (reply->type != REDIS_REPLY_STATUS) {
@@ -431,8 +431,8 @@ ngx_mcp_redis_link_greeted(ngx_mcp_redis_link_t *link, redisReply *reply)
  * Names and values in turn.  A replica may have been cut off from its master,
  * and would tell us for ever that nothing new was revoked.
  */
-static const char *
-ngx_mcp_redis_link_hello(redisReply *reply)
+const char *
+ngx_mcp_redis_hello(redisReply *reply)
 {
     size_t        i;
     redisReply  **e;
@@ -489,6 +489,7 @@ ngx_mcp_redis_link_ready(ngx_mcp_redis_link_t *link)
 
     link->state = NGX_MCP_REDIS_READY;
     link->since = ngx_current_msec;
+    link->good = 0;
     link->code[0] = '\0';
 
     ngx_log_error(level, ngx_cycle->log, 0,
@@ -738,8 +739,7 @@ ngx_mcp_redis_link_reply(ngx_mcp_redis_link_t *link, redisReply *reply)
 void
 ngx_mcp_redis_link_fail(ngx_mcp_redis_link_t *link, const char *error)
 {
-    if (link->state == NGX_MCP_REDIS_READY
-        && ngx_current_msec - link->since >= NGX_MCP_REDIS_STEADY)
+    if (link->good && ngx_current_msec - link->since >= NGX_MCP_REDIS_STEADY)
     {
         link->failures = 0;
 
@@ -754,6 +754,7 @@ ngx_mcp_redis_link_fail(ngx_mcp_redis_link_t *link, const char *error)
 
     ngx_add_timer(&link->timer, ngx_mcp_redis_link_backoff(link));
 
+    link->good = 0;
     link->lost(link);
 }
 
@@ -782,18 +783,20 @@ ngx_mcp_redis_link_close(ngx_mcp_redis_link_t *link)
 }
 
 
-/* After a link that was good for a while: at once, or nearly so. */
+/* After a link that was good for a while: at once, or nearly so.  After one
+ * that was good at all, not too late: requests may depend on it soon. */
 static ngx_msec_t
 ngx_mcp_redis_link_backoff(ngx_mcp_redis_link_t *link)
 {
-    ngx_msec_t  delay;
+    ngx_msec_t  delay, max;
 
     if (link->failures == 0) {
         return 1 + ngx_random() % 20;
     }
 
     delay = NGX_MCP_REDIS_BACKOFF << ngx_min(link->failures - 1, 6);
-    delay = ngx_min(delay, NGX_MCP_REDIS_MAX_BACKOFF);
+    max = link->good ? NGX_MCP_REDIS_GOOD_BACKOFF : NGX_MCP_REDIS_MAX_BACKOFF;
+    delay = ngx_min(delay, max);
 
     return delay - ngx_random() % (delay / 4);
 }

@@ -50,6 +50,7 @@ struct ngx_mcp_redis_link_s {
     ngx_mcp_redis_state_e    state;
     ngx_uint_t               failures;  /* in a row; 0: the next attempt is
                                            expected to succeed */
+    ngx_uint_t               good;      /* set by the owner: it is of use */
 
     /* private */
     ngx_log_t                log;
@@ -88,6 +89,9 @@ ngx_int_t ngx_mcp_redis_link_write(ngx_mcp_redis_link_t *link, ngx_uint_t argc,
 
 /* Keeps the code of an error reply ("NOPERM") for the log. */
 void ngx_mcp_redis_link_code(ngx_mcp_redis_link_t *link, redisReply *reply);
+
+/* The reply to HELLO.  NULL, or why this Redis will not do. */
+const char *ngx_mcp_redis_hello(redisReply *reply);
 
 /* An error reply of this code? */
 ngx_uint_t ngx_mcp_redis_is(redisReply *reply, const char *code);

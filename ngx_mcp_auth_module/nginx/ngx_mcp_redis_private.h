@@ -44,6 +44,9 @@ struct ngx_mcp_redis_s {
 };
 
 
+/* Ends the subscribed connection, which is made again. */
+void ngx_mcp_redis_give_up(ngx_mcp_redis_t *redis, const char *error);
+
 /* Closes the subscribed connection, if there is one. */
 void ngx_mcp_redis_unsubscribe(ngx_mcp_redis_t *redis);
 

@@ -69,6 +69,15 @@ ngx_mcp_redis_unsubscribe(ngx_mcp_redis_t *redis)
 }
 
 
+void
+ngx_mcp_redis_give_up(ngx_mcp_redis_t *redis, const char *error)
+{
+    if (redis->sub.link.state == NGX_MCP_REDIS_READY) {
+        ngx_mcp_redis_link_fail(&redis->sub.link, error);
+    }
+}
+
+
 static void
 ngx_mcp_redis_sub_ready(ngx_mcp_redis_link_t *link)
 {
@@ -147,6 +156,7 @@ ngx_mcp_redis_sub_up(ngx_mcp_redis_t *redis)
 
     sub = &redis->sub;
     sub->up = 1;
+    sub->link.good = 1;
 
     ngx_mcp_redis_sub_ping(redis);
 

@@ -12,6 +12,8 @@
 
 static ngx_int_t ngx_mcp_reply_send(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_uint_t status, ngx_str_t *body);
+static ngx_int_t ngx_mcp_reply_retry(ngx_http_request_t *r,
+    time_t retry_after);
 static ngx_int_t ngx_mcp_reply_buf(ngx_http_request_t *r, mcp_buf_t *b,
     size_t extra);
 static ngx_int_t ngx_mcp_reply_tool_error(ngx_http_request_t *r,
@@ -115,22 +117,51 @@ ngx_int_t
 ngx_mcp_reply_unavailable(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     time_t retry_after, const char *reason)
 {
-    ngx_str_t  value;
-
-    value.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
-    if (value.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    value.len = ngx_sprintf(value.data, "%T", ngx_max(retry_after, 1))
-                - value.data;
-
-    if (ngx_mcp_add_header(r, "Retry-After", &value) == NULL) {
+    if (ngx_mcp_reply_retry(r, retry_after) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return ngx_mcp_reply_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, 503,
                                "Temporarily unavailable", reason);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_limited(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    time_t retry_after, const char *reason)
+{
+    ngx_str_t  body;
+
+    ngx_mcp_reply_note(ctx, "deny", reason, 429);
+    ctx->ev = "auth";
+
+    ngx_str_null(&ctx->token);
+
+    if (ngx_mcp_reply_retry(r, retry_after) != NGX_OK
+        || ngx_mcp_reply_body(r, ctx, 429, "Too many failures", &body)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS, &body);
+}
+
+
+static ngx_int_t
+ngx_mcp_reply_retry(ngx_http_request_t *r, time_t retry_after)
+{
+    ngx_str_t  value;
+
+    value.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "%T", ngx_max(retry_after, 1))
+                - value.data;
+
+    return ngx_mcp_add_header(r, "Retry-After", &value) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -233,7 +264,7 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_str_t       body;
     ngx_uint_t      elicit;
     mcp_message_t  *m;
-    u_char          random[32];
+    u_char          digits[32];
 
     m = ctx->message;
 
@@ -265,10 +296,10 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
                            &cr->name, &cr->connect_url)
                - p;
 
-    id.data = random;
-    id.len = ngx_sprintf(random, "%08xD%08xD", (uint32_t) ngx_random(),
+    id.data = digits;
+    id.len = ngx_sprintf(digits, "%08xD%08xD", (uint32_t) ngx_random(),
                          (uint32_t) ngx_random())
-             - random;
+             - digits;
 
     mcp_reply_connect(&b, &m->id, m->era, elicit,
                       m->target_kind == MCP_TARGET_TOOL,

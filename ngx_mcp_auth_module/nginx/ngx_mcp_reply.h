@@ -33,6 +33,10 @@ ngx_int_t ngx_mcp_reply_scope(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 ngx_int_t ngx_mcp_reply_unavailable(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, time_t retry_after, const char *reason);
 
+/* 429 with Retry-After: too many tokens that nobody has. */
+ngx_int_t ngx_mcp_reply_limited(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    time_t retry_after, const char *reason);
+
 /* 405 with Allow. */
 ngx_int_t ngx_mcp_reply_method(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
 

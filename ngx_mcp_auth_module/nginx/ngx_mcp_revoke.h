@@ -60,6 +60,10 @@ void ngx_mcp_revoke_cancel(ngx_mcp_keys_waiter_t *w);
 /* A stream was opened while nobody knew: it is looked at when somebody does. */
 void ngx_mcp_revoke_look_again(ngx_mcp_main_conf_t *mmcf);
 
+/* To be counted: a request was refused, a stream was cut. */
+void ngx_mcp_revoke_refused(ngx_mcp_main_conf_t *mmcf);
+void ngx_mcp_revoke_cut(ngx_mcp_main_conf_t *mmcf);
+
 
 /*
  * For the store in Redis (ngx_mcp_revoke_redis.c).

@@ -96,6 +96,14 @@ ngx_mcp_session_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
 }
 
 
+void
+ngx_mcp_session_exit_worker(ngx_mcp_main_conf_t *mmcf)
+{
+    EVP_CIPHER_CTX_free(mmcf->seal);
+    mmcf->seal = NULL;
+}
+
+
 ngx_int_t
 ngx_mcp_session_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
@@ -184,7 +192,11 @@ ngx_mcp_session_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return rc == MCP_DECLINED ? NGX_DECLINED : NGX_ERROR;
     }
 
-    if (len < 2) {
+    /* one of before this version has no mark */
+
+    if (len < 2
+        || (p[0] != NGX_MCP_SESSION_ELICIT && p[0] != NGX_MCP_SESSION_PLAIN))
+    {
         return NGX_DECLINED;
     }
 

@@ -18,6 +18,8 @@ char *ngx_mcp_session_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_mcp_session_init_worker(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
 
+void ngx_mcp_session_exit_worker(ngx_mcp_main_conf_t *mmcf);
+
 /*
  * Access phase, the caller and the message are known: NGX_OK and
  * ctx->upstream_session is what the upstream knows it by (empty: none);

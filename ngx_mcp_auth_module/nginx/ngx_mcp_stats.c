@@ -6,8 +6,8 @@
  * few loads and two atomic additions: the text of a reason becomes its number
  * (core/mcp_reason) by a small table of pointers, since the texts are static.
  *
- * No lock: rows and servers are taken by compare-and-set.  Called by the log
- * phase; read by ngx_mcp_status.c.
+ * No lock: rows are taken by compare-and-set, servers by the master, when the
+ * configuration was read.  Called by the log phase; read by ngx_mcp_status.c.
  */
 
 #include "ngx_mcp_stats.h"
@@ -24,6 +24,10 @@ enum {
 };
 
 
+static ngx_mcp_stats_t *ngx_mcp_stats_take(ngx_mcp_stats_t *stats,
+    ngx_str_t *name);
+
+
 const int64_t  ngx_mcp_stats_bounds[NGX_MCP_STATS_BUCKETS - 1] = {
     10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000
 };
@@ -32,29 +36,42 @@ const int64_t  ngx_mcp_stats_bounds[NGX_MCP_STATS_BUCKETS - 1] = {
 ngx_mcp_stats_t *
 ngx_mcp_stats_of(ngx_mcp_stats_t *all, ngx_str_t *name)
 {
-    size_t       len;
-    ngx_uint_t   i;
+    ngx_uint_t  i;
 
-    len = ngx_min(name->len, sizeof(all->name));
+    static ngx_str_t  other = ngx_string("other");
 
-    for (i = 0; i < NGX_MCP_STATS_SERVERS; i++) {
+    for (i = 0; i < NGX_MCP_STATS_SERVERS - 1; i++) {
 
-        if (ngx_atomic_cmp_set(&all[i].taken, 0, 1)) {
-            ngx_memcpy(all[i].name, name->data, len);
-            ngx_memory_barrier();
-            all[i].len = len;
-
-            return &all[i];
+        if (name->len == other.len
+            && ngx_memcmp(name->data, other.data, other.len) == 0)
+        {
+            break;
         }
 
-        if (all[i].len == len
-            && ngx_memcmp(all[i].name, name->data, len) == 0)
+        if (all[i].len == 0) {
+            return ngx_mcp_stats_take(&all[i], name);
+        }
+
+        if (all[i].len == name->len
+            && ngx_memcmp(all[i].name, name->data, name->len) == 0)
         {
             return &all[i];
         }
     }
 
-    return &all[NGX_MCP_STATS_SERVERS - 1];
+    return ngx_mcp_stats_take(&all[NGX_MCP_STATS_SERVERS - 1], &other);
+}
+
+
+/* Old workers may be reading: the length makes it be there. */
+static ngx_mcp_stats_t *
+ngx_mcp_stats_take(ngx_mcp_stats_t *stats, ngx_str_t *name)
+{
+    ngx_memcpy(stats->name, name->data, name->len);
+    ngx_memory_barrier();
+    stats->len = name->len;
+
+    return stats;
 }
 
 

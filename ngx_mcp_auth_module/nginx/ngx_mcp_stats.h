@@ -23,17 +23,17 @@ typedef struct {
 
 
 typedef struct {
-    ngx_atomic_t         taken;
     u_char               name[64];
-    size_t               len;
+    size_t               len;           /* 0: free */
     ngx_mcp_stats_row_t  rows[NGX_MCP_STATS_ROWS];
     ngx_atomic_t         buckets[NGX_MCP_STATS_BUCKETS];
     ngx_atomic_t         us;            /* sum of own work */
 } ngx_mcp_stats_t;
 
 
-/* The counters of a server of this name among those of the zone: there
- * already, or taken now. */
+/* The counters of a server of this name (at most 64 bytes) among those of the
+ * zone: there already, or taken now.  By the master only: two processes could
+ * take two for one name, and Prometheus refuses a page with a name twice. */
 ngx_mcp_stats_t *ngx_mcp_stats_of(ngx_mcp_stats_t *all, ngx_str_t *name);
 
 /* One request: decision and reason are static texts, us the gateway's own

@@ -8,12 +8,14 @@
  */
 
 #include "ngx_mcp_module.h"
+#include "ngx_mcp_revoke.h"
 #include "ngx_mcp_stream.h"
+#include "ngx_mcp_token.h"
 #include "ngx_mcp_compat.h"
 
 
 #define NGX_MCP_STATUS_LINE    160
-#define NGX_MCP_STATUS_FIXED   4096
+#define NGX_MCP_STATUS_FIXED   12288
 #define NGX_MCP_STATUS_NAMES   (2 * 64)
 
 
@@ -31,7 +33,9 @@ static void ngx_mcp_status_requests(ngx_mcp_status_t *st);
 static void ngx_mcp_status_histogram(ngx_mcp_status_t *st,
     ngx_mcp_stats_t *stats);
 static void ngx_mcp_status_keys(ngx_mcp_status_t *st);
+static void ngx_mcp_status_tokens(ngx_mcp_status_t *st);
 static void ngx_mcp_status_rest(ngx_mcp_status_t *st);
+static void ngx_mcp_status_revocations(ngx_mcp_status_t *st);
 static void ngx_mcp_status_head(ngx_mcp_status_t *st, const char *name,
     const char *type, const char *help);
 static void ngx_mcp_status_put(ngx_mcp_status_t *st, const char *fmt, ...);
@@ -99,7 +103,9 @@ ngx_mcp_status_handler(ngx_http_request_t *r)
 
     ngx_mcp_status_requests(&st);
     ngx_mcp_status_keys(&st);
+    ngx_mcp_status_tokens(&st);
     ngx_mcp_status_rest(&st);
+    ngx_mcp_status_revocations(&st);
 
     return ngx_mcp_status_send(r, start, st.pos);
 }
@@ -239,6 +245,47 @@ ngx_mcp_status_keys(ngx_mcp_status_t *st)
 
 
 static void
+ngx_mcp_status_tokens(ngx_mcp_status_t *st)
+{
+    ngx_mcp_counters_t  *c;
+
+    if (st->mmcf->tokens == NULL) {
+        return;
+    }
+
+    c = ngx_mcp_zone_counters(st->mmcf->zone);
+
+    ngx_mcp_status_head(st, "own_tokens_total", "counter",
+                        "Own tokens that were looked up, not being in a "
+                        "cache.");
+    ngx_mcp_status_put(st,
+        "mcp_auth_own_tokens_total{result=\"accepted\"} %uA\n"
+        "mcp_auth_own_tokens_total{result=\"refused\"} %uA\n"
+        "mcp_auth_own_tokens_total{result=\"limited\"} %uA\n",
+        c->tokens_accepted, c->tokens_refused, c->tokens_limited);
+
+    if (!ngx_mcp_token_has_file(st->mmcf)) {
+        return;
+    }
+
+    ngx_mcp_status_head(st, "token_records", "gauge",
+                        "Records of mcp_token_file that are in force.");
+    ngx_mcp_status_put(st, "mcp_auth_token_records %uA\n", c->token_records);
+
+    ngx_mcp_status_head(st, "token_file_age_seconds", "gauge",
+                        "Since what is in force of mcp_token_file was "
+                        "written.");
+    ngx_mcp_status_put(st, "mcp_auth_token_file_age_seconds %T\n",
+                       ngx_max(ngx_time() - (time_t) c->token_file_time, 0));
+
+    ngx_mcp_status_head(st, "token_file_failed", "gauge",
+                        "1 while mcp_token_file has what cannot be used.");
+    ngx_mcp_status_put(st, "mcp_auth_token_file_failed %uA\n",
+                       c->token_file_failed);
+}
+
+
+static void
 ngx_mcp_status_rest(ngx_mcp_status_t *st)
 {
     ngx_mcp_counters_t  *c;
@@ -283,6 +330,63 @@ ngx_mcp_status_rest(ngx_mcp_status_t *st)
     ngx_mcp_status_head(st, "build_info", "gauge", "Always 1.");
     ngx_mcp_status_put(st, "mcp_auth_build_info{version=\"%s\",nginx=\"%s\"} "
                        "1\n", NGX_MCP_VERSION, NGINX_VERSION);
+}
+
+
+/* Nothing when nothing is configured that could revoke. */
+static void
+ngx_mcp_status_revocations(ngx_mcp_status_t *st)
+{
+    ngx_mcp_revoke_status_t  rv;
+
+    if (ngx_mcp_revoke_status(st->mmcf, &rv) != NGX_OK) {
+        return;
+    }
+
+    ngx_mcp_status_head(st, "revocations", "gauge",
+                        "Entries in the table of revocations.");
+    ngx_mcp_status_put(st,
+        "mcp_auth_revocations{store=\"file\"} %ui\n"
+        "mcp_auth_revocations{store=\"redis\"} %ui\n", rv.file, rv.redis);
+
+    ngx_mcp_status_head(st, "revocations_ready", "gauge",
+                        "0: it is not known who is revoked, requests get 503.");
+    ngx_mcp_status_put(st, "mcp_auth_revocations_ready %ui\n", rv.ready);
+
+    ngx_mcp_status_head(st, "revocation_file_broken", "gauge",
+                        "1: the file cannot be taken, its old content is in "
+                        "force.");
+    ngx_mcp_status_put(st, "mcp_auth_revocation_file_broken %ui\n",
+                       rv.broken);
+
+    if (rv.has_age) {
+        ngx_mcp_status_head(st, "revocations_age_seconds", "gauge",
+                            "Seconds since Redis confirmed the table.");
+        ngx_mcp_status_put(st, "mcp_auth_revocations_age_seconds %M.%03M\n",
+                           rv.age / 1000, rv.age % 1000);
+    }
+
+    ngx_mcp_status_head(st, "revocation_changes_total", "counter",
+                        "Revocations that came into force or were lifted.");
+    ngx_mcp_status_put(st,
+        "mcp_auth_revocation_changes_total{change=\"applied\"} %ui\n"
+        "mcp_auth_revocation_changes_total{change=\"lifted\"} %ui\n",
+        rv.applied, rv.lifted);
+
+    ngx_mcp_status_head(st, "revocation_refusals_total", "counter",
+                        "Requests of the revoked, refused.");
+    ngx_mcp_status_put(st, "mcp_auth_revocation_refusals_total %ui\n",
+                       rv.refused);
+
+    ngx_mcp_status_head(st, "revocation_streams_cut_total", "counter",
+                        "Event streams cut because of revocations.");
+    ngx_mcp_status_put(st, "mcp_auth_revocation_streams_cut_total %ui\n",
+                       rv.cut);
+
+    ngx_mcp_status_head(st, "revocation_zone_free_bytes", "gauge",
+                        "Whole pages of mcp_revocation_zone that are free.");
+    ngx_mcp_status_put(st, "mcp_auth_revocation_zone_free_bytes %uz\n",
+                       rv.free);
 }
 
 

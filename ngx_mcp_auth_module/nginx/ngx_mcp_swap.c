@@ -17,6 +17,11 @@
 #include "ngx_mcp_compat.h"
 
 
+#define ngx_mcp_swap_begins(name, s)                                          \
+    ((name)->len >= sizeof(s) - 1                                             \
+     && ngx_memcmp((name)->data, s, sizeof(s) - 1) == 0)
+
+
 static ngx_int_t ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_server_t *sv, ngx_uint_t authorised);
 static ngx_int_t ngx_mcp_swap_credential(ngx_http_request_t *r,
@@ -29,7 +34,10 @@ static void ngx_mcp_swap_forget(ngx_http_request_t *r);
 static ngx_int_t ngx_mcp_swap_name(ngx_http_request_t *r, ngx_table_elt_t *h,
     mcp_str_t *name);
 static ngx_uint_t ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv);
-static ngx_uint_t ngx_mcp_swap_forgeable(mcp_str_t *name);
+static ngx_uint_t ngx_mcp_swap_listed(mcp_str_t *name);
+static ngx_uint_t ngx_mcp_swap_listed_x(mcp_str_t *name);
+static ngx_uint_t ngx_mcp_swap_replays(ngx_http_request_t *r,
+    mcp_str_t *name);
 static ngx_table_elt_t *ngx_mcp_swap_push(ngx_http_request_t *r,
     ngx_list_t *list, ngx_str_t *key, ngx_str_t *lowcase, ngx_uint_t hash,
     ngx_str_t *value);
@@ -309,7 +317,9 @@ ngx_mcp_swap_filter(ngx_http_request_t *r, ngx_mcp_server_t *sv,
             return NGX_ERROR;
         }
 
-        if (ngx_mcp_swap_stripped(&name, sv)) {
+        if (ngx_mcp_swap_stripped(&name, sv)
+            || ngx_mcp_swap_replays(r, &name))
+        {
             continue;
         }
 
@@ -374,46 +384,10 @@ ngx_mcp_swap_name(ngx_http_request_t *r, ngx_table_elt_t *h, mcp_str_t *name)
 static ngx_uint_t
 ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv)
 {
-    size_t       n;
     ngx_str_t   *strip;
     ngx_uint_t   i;
 
-    static const ngx_str_t  names[] = {
-        ngx_string("authorization"),
-        ngx_string("proxy-authorization"),
-        ngx_string("dpop"),
-        ngx_string("cookie"),
-        ngx_string("cookie2"),
-        ngx_string("mcp-session-id"),
-        ngx_string("accept-encoding"),
-        ngx_string("range"),
-        ngx_string("if-range"),
-        ngx_string("if-none-match"),
-        ngx_string("if-modified-since"),
-        ngx_string("if-match"),
-        ngx_string("if-unmodified-since"),
-        ngx_string("upgrade"),
-        ngx_string("te"),
-        ngx_string("x-http-method-override"),
-        ngx_string("x-http-method"),
-        ngx_string("x-method-override"),
-        ngx_string("x-original-url"),
-        ngx_string("x-rewrite-url"),
-        ngx_null_string
-    };
-
-    n = name->len;
-
-    for (i = 0; names[i].len; i++) {
-        if (names[i].len == n
-            && names[i].data[0] == name->data[0]
-            && ngx_memcmp(names[i].data, name->data, n) == 0)
-        {
-            return 1;
-        }
-    }
-
-    if (ngx_mcp_swap_forgeable(name)) {
+    if (ngx_mcp_swap_listed(name)) {
         return 1;
     }
 
@@ -437,81 +411,141 @@ ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv)
 }
 
 
-/* Headers by which servers behind a proxy learn who is calling. */
+/*
+ * The caller's own credentials, what would blind the filter, and headers by
+ * which servers behind a proxy learn who is calling.  The first letter decides
+ * nearly always that it is none of them.
+ */
 static ngx_uint_t
-ngx_mcp_swap_forgeable(mcp_str_t *name)
+ngx_mcp_swap_listed(mcp_str_t *name)
+{
+    switch (name->data[0]) {
+
+    case 'a':
+        return mcp_str_eq_lit(name, "authorization")
+               || mcp_str_eq_lit(name, "accept-encoding");
+
+    case 'c':
+        return mcp_str_eq_lit(name, "cookie")
+               || mcp_str_eq_lit(name, "cookie2")
+               || ngx_mcp_swap_begins(name, "client-cert")
+               || ngx_mcp_swap_begins(name, "cf-access-");
+
+    case 'd':
+        return mcp_str_eq_lit(name, "dpop");
+
+    case 'i':
+        return mcp_str_eq_lit(name, "if-range")
+               || mcp_str_eq_lit(name, "if-none-match")
+               || mcp_str_eq_lit(name, "if-modified-since")
+               || mcp_str_eq_lit(name, "if-match")
+               || mcp_str_eq_lit(name, "if-unmodified-since");
+
+    case 'm':
+        return mcp_str_eq_lit(name, "mcp-session-id");
+
+    case 'o':
+        return ngx_mcp_swap_begins(name, "oidc-");
+
+    case 'p':
+        return mcp_str_eq_lit(name, "proxy-authorization");
+
+    case 'r':
+        return mcp_str_eq_lit(name, "range")
+               || ngx_mcp_swap_begins(name, "remote-");
+
+    case 's':
+        return ngx_mcp_swap_begins(name, "ssl-client-");
+
+    case 't':
+        return mcp_str_eq_lit(name, "te")
+               || ngx_mcp_swap_begins(name, "tailscale-user-");
+
+    case 'u':
+        return mcp_str_eq_lit(name, "upgrade");
+
+    case 'x':
+        return ngx_mcp_swap_listed_x(name);
+
+    default:
+        return 0;
+    }
+}
+
+
+/* Names and beginnings of names with an x. */
+static ngx_uint_t
+ngx_mcp_swap_listed_x(mcp_str_t *name)
 {
     ngx_uint_t  i;
 
-    static const struct {
-        ngx_str_t   prefix;
-        ngx_uint_t  exact;
-    } names[] = {
-        { ngx_string("x-user"), 0 },
-        { ngx_string("x-auth"), 0 },
-        { ngx_string("x-remote-"), 0 },
-        { ngx_string("x-mcp-"), 0 },
-        { ngx_string("x-client-cert"), 0 },
-        { ngx_string("x-ssl-client"), 0 },
-        { ngx_string("x-amzn-oidc-"), 0 },
-        { ngx_string("x-goog-authenticated-"), 0 },
-        { ngx_string("x-goog-iap-"), 0 },
-        { ngx_string("x-ms-client-principal"), 0 },
-        { ngx_string("x-ms-token-"), 0 },
-        { ngx_string("x-webauth-"), 0 },
-        { ngx_string("x-consumer-"), 0 },
-        { ngx_string("x-credential-"), 0 },
-        { ngx_string("x-pomerium-"), 0 },
-        { ngx_string("remote-"), 0 },
-        { ngx_string("oidc-"), 0 },
-        { ngx_string("ssl-client-"), 0 },
-        { ngx_string("client-cert"), 0 },
-        { ngx_string("cf-access-"), 0 },
-        { ngx_string("tailscale-user-"), 0 },
-        { ngx_string("x-api-key"), 1 },
-        { ngx_string("x-access-token"), 1 },
-        { ngx_string("x-email"), 1 },
-        { ngx_string("x-groups"), 1 },
-        { ngx_string("x-roles"), 1 },
-        { ngx_string("x-tenant-id"), 1 }
+    static const ngx_str_t  names[] = {
+        ngx_string("x-http-method-override"),
+        ngx_string("x-http-method"),
+        ngx_string("x-method-override"),
+        ngx_string("x-original-url"),
+        ngx_string("x-rewrite-url"),
+        ngx_string("x-api-key"),
+        ngx_string("x-access-token"),
+        ngx_string("x-email"),
+        ngx_string("x-groups"),
+        ngx_string("x-roles"),
+        ngx_string("x-tenant-id")
     };
 
-    static const ngx_str_t  forwarded[] = {
-        ngx_string("x-forwarded-for"),
-        ngx_string("x-forwarded-host"),
-        ngx_string("x-forwarded-port"),
-        ngx_string("x-forwarded-proto")
+    static const ngx_str_t  prefixes[] = {
+        ngx_string("x-user"),
+        ngx_string("x-auth"),
+        ngx_string("x-remote-"),
+        ngx_string("x-mcp-"),
+        ngx_string("x-client-cert"),
+        ngx_string("x-ssl-client"),
+        ngx_string("x-amzn-oidc-"),
+        ngx_string("x-goog-authenticated-"),
+        ngx_string("x-goog-iap-"),
+        ngx_string("x-ms-client-principal"),
+        ngx_string("x-ms-token-"),
+        ngx_string("x-webauth-"),
+        ngx_string("x-consumer-"),
+        ngx_string("x-credential-"),
+        ngx_string("x-pomerium-")
     };
+
+    /* where it came from may stay; whoever it says it is may not */
+
+    if (ngx_mcp_swap_begins(name, "x-forwarded-")) {
+        return !mcp_str_eq_lit(name, "x-forwarded-for")
+               && !mcp_str_eq_lit(name, "x-forwarded-host")
+               && !mcp_str_eq_lit(name, "x-forwarded-port")
+               && !mcp_str_eq_lit(name, "x-forwarded-proto");
+    }
 
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (name->len >= names[i].prefix.len
-            && names[i].prefix.data[0] == name->data[0]
-            && (!names[i].exact || name->len == names[i].prefix.len)
-            && ngx_memcmp(name->data, names[i].prefix.data,
-                          names[i].prefix.len) == 0)
+        if (name->len == names[i].len
+            && ngx_memcmp(name->data, names[i].data, names[i].len) == 0)
         {
             return 1;
         }
     }
 
-    if (name->len < sizeof("x-forwarded-") - 1
-        || ngx_memcmp(name->data, "x-forwarded-", sizeof("x-forwarded-") - 1)
-           != 0)
-    {
-        return 0;
-    }
-
-    /* where it came from may stay; whoever it says it is may not */
-
-    for (i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++) {
-        if (name->len == forwarded[i].len
-            && ngx_memcmp(name->data, forwarded[i].data, name->len) == 0)
+    for (i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        if (name->len >= prefixes[i].len
+            && ngx_memcmp(name->data, prefixes[i].data, prefixes[i].len) == 0)
         {
-            return 0;
+            return 1;
         }
     }
 
-    return 1;
+    return 0;
+}
+
+
+/* A replay is asked for by GET, where it needs a session of the caller. */
+static ngx_uint_t
+ngx_mcp_swap_replays(ngx_http_request_t *r, mcp_str_t *name)
+{
+    return r->main->method != NGX_HTTP_GET
+           && mcp_str_eq_lit(name, "last-event-id");
 }
 
 

@@ -16,6 +16,15 @@
 /* mcp_token_file PATH; mcp_token_key PATH...; mcp_token_failures NUMBER */
 char *ngx_mcp_token_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* When http {} is complete: what `tokens on` needs is there. */
+ngx_int_t ngx_mcp_token_conf_finish(ngx_conf_t *cf,
+    ngx_mcp_main_conf_t *mmcf);
+
+ngx_uint_t ngx_mcp_token_has_file(ngx_mcp_main_conf_t *mmcf);
+
+/* NULL: none. */
+const mcp_pepper_ring_t *ngx_mcp_token_ring(ngx_mcp_main_conf_t *mmcf);
+
 ngx_int_t ngx_mcp_token_init_worker(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
 void ngx_mcp_token_exit_worker(ngx_mcp_main_conf_t *mmcf);
@@ -25,7 +34,8 @@ void ngx_mcp_token_exit_worker(ngx_mcp_main_conf_t *mmcf);
  *   NGX_OK        ctx->principal (and its cache entry) is set
  *   NGX_AGAIN     Redis is asked: w->wake is called exactly once, never before
  *                 this returns; then ask again
- *   NGX_DECLINED  refused, *reason
+ *   NGX_DECLINED  refused, *reason; ctx->principal: whose it is, when there is
+ *                 such a token
  *   NGX_BUSY      too many failures from this address: 429, *retry_after in s
  *   NGX_ERROR     nobody knows (Redis is down, no memory): 503
  */

@@ -45,6 +45,8 @@ typedef struct {
 
 ngx_int_t ngx_mcp_token_redis_init_worker(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
+
+/* Before ngx_mcp_redis_destroy(); who waits is not called any more. */
 void ngx_mcp_token_redis_exit_worker(ngx_mcp_main_conf_t *mmcf);
 
 /*

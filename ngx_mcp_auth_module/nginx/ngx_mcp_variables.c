@@ -218,9 +218,9 @@ ngx_mcp_variable_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
     u_char                key[NGX_MCP_DIGEST];
     ngx_str_t             token;
-    ngx_uint_t            i;
     mcp_principal_t      *p;
     ngx_mcp_server_t     *sv;
+    ngx_mcp_issuer_t     *issuer;
     ngx_mcp_main_conf_t  *mmcf;
 
     if (ctx->principal) {
@@ -248,15 +248,13 @@ ngx_mcp_variable_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         ctx->early = ngx_mcp_cache_get(mmcf->cache, key, ngx_time());
     }
 
-    p = ctx->early ? ctx->early->principal : NULL;
-
-    for (i = 0; p && i < sv->nissuers; i++) {
-        if (sv->issuers[i]->jwt.index == p->issuer) {
-            return p;
-        }
+    if (ctx->early == NULL || ctx->early->reason) {
+        return NULL;
     }
 
-    return NULL;
+    p = ctx->early->principal;
+
+    return ngx_mcp_caller_known(sv, p, &issuer) ? p : NULL;
 }
 
 

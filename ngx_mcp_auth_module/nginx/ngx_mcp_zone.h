@@ -16,6 +16,7 @@
 #include <ngx_core.h>
 
 #include "ngx_mcp_stats.h"
+#include "ngx_mcp_token_limit.h"
 #include "ngx_mcp_tree.h"
 
 
@@ -36,6 +37,13 @@ typedef struct {
     ngx_atomic_t         cache_misses;
     ngx_atomic_t         key_fetches;
     ngx_atomic_t         key_failures;
+    ngx_atomic_t         tokens_accepted;       /* own ones, looked up */
+    ngx_atomic_t         tokens_refused;
+    ngx_atomic_t         tokens_limited;
+    ngx_atomic_t         token_records;         /* in mcp_token_file */
+    ngx_atomic_t         token_file_time;       /* s since the epoch */
+    ngx_atomic_t         token_file_failed;
+    ngx_mcp_limit_t      token_limit;
     ngx_mcp_worker_slot_t  workers[NGX_MCP_WORKERS];
     ngx_mcp_stats_t      servers[NGX_MCP_STATS_SERVERS];
 } ngx_mcp_counters_t;

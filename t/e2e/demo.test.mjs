@@ -44,6 +44,9 @@ describe('demo/run', { skip: Boolean(process.env.MCP_TEST_SAN) }, () => {
         assert.match(demo.output, /Unknown tool: get-tiny-image/);
         assert.match(demo.output, /seen upstream .*Bearer upstream-secret-/);
         assert.match(demo.output, /"decision": "deny"/);
+        assert.match(demo.output, /her sign-in +401 after \d+ ms/);
+        assert.match(demo.output, /her token +401 after \d+ ms/);
+        assert.match(demo.output, /her open stream +closed after \d+ ms/);
         assert.deepEqual(readdirSync(demo.tmp), []);
         rmSync(demo.tmp, { recursive: true });
     });
@@ -96,6 +99,7 @@ describe('demo/run', { skip: Boolean(process.env.MCP_TEST_SAN) }, () => {
 
         demo.child.kill('SIGTERM');
         await demo.end;
+        assert.doesNotMatch(demo.output, /\[(emerg|alert|crit|error|warn)\]/);
         await sleep(50);
         assert.deepEqual(readdirSync(demo.tmp), []);
         rmSync(demo.tmp, { recursive: true });

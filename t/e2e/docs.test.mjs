@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { blocks } from './lib/guide.mjs';
 import { Issuer } from './lib/issuer.mjs';
 import { binary, linked, module, root } from './lib/nginx.mjs';
 
@@ -22,16 +23,6 @@ const pages = ['README.md', ...readdirSync(join(root, 'docs'),
 
 const read = (name) => readFileSync(join(root, name), 'utf8');
 
-/* ```nginx blocks, each with the line that it begins at */
-function blocks(page) {
-    const text = read(page);
-    return [...text.matchAll(/^```nginx\n(.*?)^```/gms)].map((found) => ({
-        line: text.slice(0, found.index).split('\n').length + 1,
-        text: found[1],
-    }));
-}
-
-
 /* A whole configuration around a block, with what it names but lacks. */
 function complete(text, dir) {
     const first = text.match(/^\s*([a-z_]+)/m)[1];
@@ -39,6 +30,9 @@ function complete(text, dir) {
 
     if (first === 'load_module') {
         return text.replace(/^load_module.*$/m, '');
+    }
+    if (first === 'http') {
+        return complete(text.replace(/^http \{\n([^]*)^\}$/m, '$1'), dir);
     }
 
     const server = (inner) => `server { listen 127.0.0.1:1; ${inner} }`;
@@ -53,23 +47,46 @@ function complete(text, dir) {
         body = `${text.slice(0, text.length - inner.length)} ${server(inner)}`;
     }
 
-    let stubs = 'upstream jira_mcp { server 127.0.0.1:2; }';
+    const stubs = [];
+    const lacks = (kind, pattern, stub) => {
+        const all = body + stubs.join('\n');
 
-    for (const name of ['okta']) {
-        if (!has(new RegExp(`mcp_issuer ${name}\\b`))) {
-            stubs += `mcp_issuer ${name} { issuer https://127.0.0.1/x;
-                                           jwks_file ${dir}/keys.json; }`;
+        for (const [, names] of all.matchAll(pattern)) {
+            for (const name of names.trim().split(/\s+/)) {
+                const known = new RegExp(`\\b${kind} +${name} *\\{`);
+                if (!known.test(body + stubs.join(''))) {
+                    stubs.push(stub(name));
+                }
+            }
         }
+    };
+
+    lacks('upstream', /proxy_pass +https?:\/\/([a-z_]+)[/;]/g, (name) =>
+        `upstream ${name} { server 127.0.0.1:2; }`);
+    lacks('mcp_credential', /^\s*credential +(\w+);/gm, (name) =>
+        `mcp_credential ${name} { value x; }`);
+    if (!/mcp_auth /.test(body)) {
+        body += server('mcp_auth any;');
     }
-    if (!has(/mcp_credential jira_bot/)) {
-        stubs += 'mcp_credential jira_bot { value x; }';
-    }
-    if (!has(/mcp_server jira/)) {
-        stubs += `mcp_server jira { resource https://mcp.acme.com/jira;
-                  issuer okta; role * { allow tool *; } }`;
-    }
-    return `events { } http { ${stubs}\n${body}\n
-            ${has(/mcp_auth /) ? '' : server('mcp_auth jira;')} }`;
+    lacks('mcp_server', /mcp_auth +(?!off)(\w+);/g, (name) =>
+        `mcp_server ${name} { resource https://mcp.acme.com/${name};
+         issuer okta; role * { allow tool *; } }`);
+    lacks('mcp_issuer', /\bissuer +((?:\w+ *)+);/gm, (name) =>
+        `mcp_issuer ${name} { issuer https://127.0.0.1/${name};
+         jwks_file ${dir}/keys.json; }`);
+
+    return `events { } http { ${stubs.join('\n')}\n${body} }`;
+}
+
+
+/* The rows of tables of directives: { name, value }, value: the default */
+function rows() {
+    return read('docs/directives.md').split(/^(?=\| directive \| default)/m)
+        .slice(1).flatMap((table) => table.split('\n\n')[0].split('\n'))
+        .filter((line) => /^\| \[?`/.test(line))
+        .map((line) => line.replaceAll('\\|', '/').split('|'))
+        .map(([, name, value]) => ({ name: name.match(/[a-z_]+/)[0],
+                                     value: value.trim() }));
 }
 
 
@@ -82,8 +99,14 @@ describe('documentation', () => {
         mkdirSync(join(dir, 'tmp'));
         writeFileSync(join(dir, 'secret'),
                       'this is as secret as it needs to be\n');
+        writeFileSync(join(dir, 'mcp_tokens'), 'end\n');
+        writeFileSync(join(dir, 'mcp_revocations'), 'end\n');
         writeFileSync(join(dir, 'keys.json'),
                       JSON.stringify(new Issuer().keySet()));
+        writeFileSync(join(dir, 'mime.types'), 'types { text/plain txt; }');
+        writeFileSync(join(dir, 'okta.conf'), `mcp_issuer okta {
+            issuer https://127.0.0.1/okta; jwks_file ${dir}/keys.json;
+            role engineer mcp-eng; role support mcp-support; }`);
         execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048',
             '-nodes', '-subj', '/CN=mcp.acme.com', '-days', '2', '-keyout',
             join(dir, 'key.pem'), '-out', join(dir, 'cert.pem')],
@@ -94,18 +117,22 @@ describe('documentation', () => {
 
     /* paths, ports and names of the examples -> those of this machine */
     const local = (text) => text
+        .replace(/\/etc\/nginx\/(mime\.types|okta\.conf)/g, `${dir}/$1`)
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+\.json/g,
                  join(dir, 'keys.json'))
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+/g, join(dir, 'secret'))
-        .replace(/\/var\/log\/nginx/g, dir)
-        .replace(/\/etc\/ssl\/mcp\.acme\.com\.pem/, join(dir, 'cert.pem'))
-        .replace(/\/etc\/ssl\/mcp\.acme\.com\.key/, join(dir, 'key.pem'))
-        .replace(/listen +443/g, 'listen 127.0.0.1:1')
+        .replace(/\/var\/(log|lib)\/(nginx|mcp)/g, dir)
+        .replace(/\/etc\/ssl\/mcp\.acme\.com\.pem/g, join(dir, 'cert.pem'))
+        .replace(/\/etc\/ssl\/mcp\.acme\.com\.key/g, join(dir, 'key.pem'))
+        .replace(/listen +(443|80)\b/g, 'listen 127.0.0.1:$1')
+        .replace(/listen +(\d{4})\b/g, 'listen 127.0.0.1:$1')
         .replace(/https:\/\/[a-z.-]+\.(okta|example|microsoftonline)\.com/g,
                  'https://127.0.0.1');
 
     for (const page of pages) {
-        for (const { line, text } of blocks(page)) {
+        for (const { line, text } of blocks(page).filter(
+            ({ lang }) => lang === 'nginx'))
+        {
             test(`${page}:${line}`, () => {
                 const conf = join(dir, 'nginx.conf');
 
@@ -132,6 +159,37 @@ describe('documentation', () => {
         }
     }
 
+    test('other blocks are what they are called', () => {
+        let shells = 0;
+
+        for (const page of pages) {
+            const fences = read(page).match(/^```/gm) ?? [];
+            const all = blocks(page);
+
+            assert.equal(fences.length, 2 * all.length, page);
+            for (const { line, lang, text } of all) {
+                const where = `${page}:${line}`;
+
+                /* drawings and formats in internals/ need no language */
+                assert.match(lang, page.includes('/internals/')
+                    ? /^\w*$/ : /^(nginx|sh|json|yaml|toml|ini|conf|text|)$/, where);
+                if (lang !== 'nginx') {
+                    assert.doesNotMatch(text, /^\s*mcp_[a-z]+ .*[;{]/m, where);
+                }
+                if (lang === 'sh') {
+                    const run = spawnSync('bash', ['-n'], { input: text,
+                                                            encoding: 'utf8' });
+                    assert.equal(run.stderr, '', where);
+                    shells++;
+                }
+                if (lang === 'json') {
+                    JSON.parse(text);
+                }
+            }
+        }
+        assert.ok(shells > 20);
+    });
+
     test('every directive, and no other', () => {
         const dir = 'ngx_mcp_auth_module/nginx';
         const source = readdirSync(join(root, dir))
@@ -155,6 +213,122 @@ describe('documentation', () => {
         for (const name of documented) {
             assert.ok(names.includes(name), `${name} does not exist`);
         }
+    });
+
+    test('defaults are those of the source', () => {
+        const dir = 'ngx_mcp_auth_module/nginx';
+        const source = readdirSync(join(root, dir))
+            .filter((name) => /\.[ch]$/.test(name))
+            .map((name) => read(join(dir, name))).join('');
+        const [, table] = read('docs/directives.md')
+            .match(/([^]*)^## Variables/m);
+
+        const units = { k: 1024, m: 1024 * 1024, s: 1, min: 60, h: 3600,
+                        d: 86400 };
+        const documented = (text) => {
+            const [, n, unit] = text.match(/^(\d+)(k|m|s|h|d)?$/) ?? [];
+            return n && Number(n) * (unit ? units[unit] : 1);
+        };
+
+        /* 16 * 1024, or the name of a constant that is such */
+        const number = (text) => {
+            const of = text.trim();
+            const [, constant] = source.match(new RegExp(`#define +${of} +`
+                + '\\(?([0-9* ]+?)\\)? *(?:/\\*.*)?$', 'm')) ?? [];
+            const product = constant ?? of;
+            return /^[0-9* ]+$/.test(product)
+                ? product.split('*').reduce((a, n) => a * Number(n), 1) : NaN;
+        };
+
+        /* ngx_conf_merge_..., ngx_conf_init_..., or an if that says so */
+        const coded = (member) => {
+            const m = `(?:\\w+(?:->|\\.))*${member}`;
+            const forms = [
+                `ngx_conf_merge_(\\w+)_value\\(${m},\\s*${m},\\s*([^)]+)\\)`,
+                `ngx_conf_init_(\\w+?_)?value\\(${m},\\s*([^)]+)\\)`,
+                `if \\(${m} == (NGX_CONF_UNSET\\w*|0)\\) \\{\\s*`
+                + `${m} = ([^;]+);`,
+            ];
+            for (const form of forms) {
+                const [, kind, value] = source.match(new RegExp(form)) ?? [];
+                if (value) {
+                    return number(value) / (/msec/.test(kind ?? '') ? 1000 : 1);
+                }
+            }
+            return undefined;
+        };
+
+        let compared = 0;
+
+        for (const { name, value } of rows()) {
+            const wanted = documented(value.replaceAll('`', ''));
+
+            if (wanted !== undefined) {
+                /* mcp_token_failures: or token_failures, or failures */
+                const words = name.split('_');
+                const names = { mcp_zone: ['zone_size'] }[name]
+                    ?? words.map((word, i) => words.slice(i).join('_'));
+
+                assert.equal(names.map(coded).find((n) => n !== undefined),
+                             wanted, name);
+                compared++;
+            }
+        }
+        assert.ok(compared >= 16, `only ${compared} compared`);
+
+        /* a section says what the table says */
+        for (const [, name, value] of table.matchAll(
+            /^ {4}Default: +(mcp_[a-z_]+) (\S+);$/gm))
+        {
+            assert.ok(table.includes(`| [\`${name}\`](#${name})`), name);
+            assert.match(table, new RegExp(
+                `^\\| \\[\`${name}\`\\].*\\| \`${value}\` \\|`, 'm'));
+        }
+    });
+
+    test('default lists are those of the source', () => {
+        const source = read('ngx_mcp_auth_module/nginx/ngx_mcp_conf_finish.c');
+        const table = read('docs/directives.md');
+        const row = (name) => table.match(new RegExp(
+            `^\\| \`${name}[^|]*\\| \`([^\`]*)\` \\|`, 'm'))[1];
+
+        for (const name of ['user', 'client', 'scope']) {
+            const [, list] = source.match(new RegExp(
+                `mcp_str_t +${name}\\[\\] = \\{([^}]*)\\}`));
+            assert.equal(row(`${name}_claim`),
+                [...list.matchAll(/"(\w+)"/g)].map(([, word]) => word)
+                    .join(' '));
+        }
+
+        const [, algs] = source.match(/jwt\.algs == 0\) \{\s*\S+ = ([^;]+);/);
+        assert.equal(row('algorithms'),
+                     algs.replaceAll('MCP_ALG_', '').replaceAll('|', ' '));
+        const [, roles] = source.match(/roles_claim, "(\w+)"/);
+        assert.equal(row('roles_claim'), roles);
+    });
+
+    test('each directive in a table has its default', () => {
+        assert.ok(rows().length > 40);
+        for (const { name, value } of rows()) {
+            assert.ok(value, `${name}: no default`);
+        }
+    });
+
+    test('reasons that troubleshooting names', () => {
+        const reasons = [...read('ngx_mcp_auth_module/core/mcp_reason.c')
+            .matchAll(/^ {4}"([a-z_]+)",$/gm)].map(([, word]) => word);
+        const page = read('docs/guides/troubleshooting.md');
+        let named = 0;
+
+        for (const table of page.match(/^\| reason \|[^]*?\n\n/gm)) {
+            for (const [, cell] of table.matchAll(/^\| ([^|]*) \|/gm)) {
+                for (const [, word] of cell.matchAll(/`([a-z_]+)`/g)) {
+                    assert.ok(reasons.includes(word), word);
+                    named++;
+                }
+            }
+        }
+        assert.ok(named > 30, `only ${named}`);
     });
 
     test('every variable, and no other', () => {

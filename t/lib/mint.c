@@ -4,12 +4,13 @@
  *     mint keygen ALG FILE              private key, PEM, mode 0600
  *     mint jwks KID=FILE[:ALG] ...      key set; an empty KID: no kid
  *     mint token --key FILE --alg ALG [--kid KID] [--typ TYP]
- *                [--header JSON] --claims JSON
+ *                [--header JSON] [--count N] --claims JSON
  *     mint rand N                       N random bytes in hex
  *
  * Claims are used byte for byte, and so is --header, which then replaces the
  * whole header: --alg says only how to sign.  ALG of a token may also be HS256
  * (the bytes of the key file are the secret) or none (the signature is empty).
+ * With --count, N tokens, one on a line; "@" in the claims is the token's number.
  * Nothing here is shared with the module: what it signs is signed by another
  * hand.
  */
@@ -52,6 +53,9 @@ typedef struct {
 static int mint_keygen(int argc, char **argv);
 static int mint_jwks(int argc, char **argv);
 static int mint_token(int argc, char **argv);
+static void mint_one(const char *name, const char *key, const char *header,
+    const char *claims);
+static char *mint_numbered(const char *claims, int n);
 static int mint_rand(int argc, char **argv);
 static void mint_die(const char *what, const char *arg);
 static const mint_alg_t *mint_alg(const char *name);
@@ -107,7 +111,7 @@ main(int argc, char **argv)
     fputs("usage: mint keygen ALG FILE\n"
           "       mint jwks KID=FILE[:ALG] ...\n"
           "       mint token --key FILE --alg ALG [--kid KID] [--typ TYP]\n"
-          "                  [--header JSON] --claims JSON\n"
+          "                  [--header JSON] [--count N] --claims JSON\n"
           "       mint rand N\n", stderr);
 
     return 2;
@@ -217,17 +221,13 @@ mint_jwks(int argc, char **argv)
 static int
 mint_token(int argc, char **argv)
 {
-    int                i;
-    char              *input, *part[3];
-    size_t             len;
-    json_t            *header;
-    const char        *key, *name, *kid, *typ, *text, *claims;
-    char              *made;
-    EVP_PKEY          *pkey;
-    unsigned char     *signature;
-    const mint_alg_t  *alg;
+    int          i, n, count;
+    char        *made, *numbered;
+    json_t      *header;
+    const char  *key, *name, *kid, *typ, *text, *claims;
 
     key = name = kid = typ = text = claims = NULL;
+    count = 0;
 
     for (i = 2; i + 1 < argc; i += 2) {
 
@@ -248,6 +248,9 @@ mint_token(int argc, char **argv)
 
         } else if (strcmp(argv[i], "--claims") == 0) {
             claims = argv[i + 1];
+
+        } else if (strcmp(argv[i], "--count") == 0) {
+            count = atoi(argv[i + 1]);
 
         } else {
             mint_die("unknown option", argv[i]);
@@ -284,7 +287,34 @@ mint_token(int argc, char **argv)
         text = made;
     }
 
-    part[0] = mint_base64url((const unsigned char *) text, strlen(text));
+    if (count == 0) {
+        mint_one(name, key, text, claims);
+    }
+
+    for (n = 1; n <= count; n++) {
+        numbered = mint_numbered(claims, n);
+        mint_one(name, key, text, numbered);
+        free(numbered);
+    }
+
+    free(made);
+
+    return 0;
+}
+
+
+static void
+mint_one(const char *name, const char *key, const char *header,
+    const char *claims)
+{
+    int                i;
+    char              *input, *part[3];
+    size_t             len;
+    EVP_PKEY          *pkey;
+    unsigned char     *signature;
+    const mint_alg_t  *alg;
+
+    part[0] = mint_base64url((const unsigned char *) header, strlen(header));
     part[1] = mint_base64url((const unsigned char *) claims, strlen(claims));
 
     len = strlen(part[0]) + 1 + strlen(part[1]);
@@ -326,9 +356,42 @@ mint_token(int argc, char **argv)
     EVP_PKEY_free(pkey);
     free(signature);
     free(input);
-    free(made);
+}
 
-    return 0;
+
+/* The claims with n in place of each "@". */
+
+static char *
+mint_numbered(const char *claims, int n)
+{
+    char        *text, *p;
+    size_t       size;
+    const char  *c;
+
+    size = 1;
+
+    for (c = claims; *c; c++) {
+        size += (*c == '@') ? 10 : 1;
+    }
+
+    text = malloc(size);
+
+    if (text == NULL) {
+        mint_die("out of memory", "");
+    }
+
+    for (c = claims, p = text; *c; c++) {
+        if (*c == '@') {
+            p += sprintf(p, "%d", n);
+
+        } else {
+            *p++ = *c;
+        }
+    }
+
+    *p = '\0';
+
+    return text;
 }
 
 

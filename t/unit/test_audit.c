@@ -764,6 +764,97 @@ test_random(void **state)
 }
 
 
+/* A revocation that the gateway came to know of: the same keys, and how late. */
+
+static void
+test_revocation(void **state)
+{
+    unsigned          i, k;
+    json_t           *root, *at;
+    const char       *want;
+    mcp_audit_t       a;
+    mcp_principal_t   p;
+    char              text[4096];
+
+    static const char  fill[] = { 'x', '\x01', '"', '\xff' };
+
+    (void) state;
+
+    memset(&a, 0, sizeof(a));
+    memset(&p, 0, sizeof(p));
+
+    p.user = str("00u1");
+    p.iss = str("https://id.example.com");
+
+    a.sec = 1795392123;
+    a.usec = 4567;
+    a.seq = 7;
+    a.node = str("gw1");
+    a.worker = 2;
+    a.ev = "revocation";
+    a.http_method = "revoke/user";
+    a.decision = "allow";
+    a.reason = "revocation";
+    a.principal = &p;
+    a.at = 60;
+    a.until = 3600;
+    a.note = str("my\n"
+                 "mcpp_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1otwYp");
+    a.store = "redis";
+    a.by = str("anna");
+    a.late_us = 12345;
+    a.upstream_us = -1;
+    a.total_us = -1;
+    a.auth_us = -1;
+    a.credential_us = -1;
+
+    len = mcp_audit_line(&a, line);
+    want = "{\"ts\":\"2026-11-23T00:02:03.004567Z\",\"seq\":7,"
+           "\"node\":\"gw1\",\"worker\":2,\"ev\":\"revocation\","
+           "\"method\":\"revoke/user\",\"decision\":\"allow\","
+           "\"reason\":\"revocation\",\"user\":\"00u1\","
+           "\"issuer\":\"https://id.example.com\","
+           "\"at\":\"1970-01-01T00:01:00Z\","
+           "\"until\":\"1970-01-01T01:00:00Z\","
+           "\"note\":\"my\\n[redacted:own]\",\"store\":\"redis\","
+           "\"by\":\"anna\",\"ms\":{\"late\":12.345}}\n";
+    assert_int_equal(len, strlen(want));
+    assert_memory_equal(line, want, len);
+
+    /* no store: it is no revocation, whatever else is there */
+
+    a.store = NULL;
+    len = mcp_audit_line(&a, line);
+    line[len] = '\0';
+    assert_null(strstr((char *) line, "\"at\""));
+    assert_null(strstr((char *) line, "late"));
+
+    /* as long as can be: whole */
+
+    a.store = "file";
+    a.late_us = -1;
+
+    for (i = 0; i < NELTS(fill); i++) {
+        for (k = 0; k < sizeof(text); k++) {
+            text[k] = fill[i];
+        }
+
+        p.user.data = p.iss.data = a.note.data = a.by.data =
+            (unsigned char *) text;
+        p.user.len = p.iss.len = a.note.len = a.by.len = sizeof(text);
+
+        len = mcp_audit_line(&a, line);
+        root = json_loadb((char *) line, len, JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(root);
+        at = json_object_get(root, "at");
+        assert_string_equal(json_string_value(at), "1970-01-01T00:01:00Z");
+        assert_non_null(json_object_get(root, "by"));
+        assert_null(json_object_get(root, "ms"));
+        json_decref(root);
+    }
+}
+
+
 /* What an operator did: all keys in order, none that is empty. */
 
 static void
@@ -910,7 +1001,11 @@ test_trace(void **state)
         { "00-" T "-" P "-0", 0 },
         { "00-" T "-" P "-011", 0 },
         { "00-" T "-" P "-01-x", 0 },
-        { "01-" T "-" P "-01", 0 },
+        { "01-" T "-" P "-01", 1 },
+        { "cc-" T "-" P "-01-what-will-be", 1 },
+        { "cc-" T "-" P "-01.what", 0 },
+        { "01-00000000000000000000000000000000-" P "-01", 0 },
+        { "0g-" T "-" P "-01", 0 },
         { "ff-" T "-" P "-01", 0 },
         { "00-0AF7651916cd43dd8448eb211c80319c-" P "-01", 0 },
         { "00-0ag7651916cd43dd8448eb211c80319c-" P "-01", 0 },
@@ -951,6 +1046,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_injection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_huge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_revocation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_operator, setup, teardown),
         cmocka_unit_test_setup_teardown(test_operator_huge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trace, setup, teardown)

@@ -377,6 +377,36 @@ test_glob_time(void **state)
 }
 
 
+/* Every byte at every place of strings of every length that takes a path. */
+
+static void
+test_is_plain(void **state)
+{
+    int            want;
+    size_t         len, at;
+    unsigned       c;
+    unsigned char  text[40];
+
+    (void) state;
+
+    memset(text, 'a', sizeof(text));
+    assert_int_equal(mcp_json_is_plain(text, 0), 1);
+
+    for (len = 1; len <= sizeof(text); len++) {
+        for (at = 0; at < len; at++) {
+            for (c = 0; c < 256; c++) {
+                text[at] = (unsigned char) c;
+                want = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+                assert_int_equal(mcp_json_is_plain(text, len), want);
+            }
+
+            text[at] = 'a';
+        }
+    }
+}
+
+
 int
 main(void)
 {
@@ -388,7 +418,8 @@ main(void)
         cmocka_unit_test(test_json_places),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_glob),
-        cmocka_unit_test(test_glob_time)
+        cmocka_unit_test(test_glob_time),
+        cmocka_unit_test(test_is_plain)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

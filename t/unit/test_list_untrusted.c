@@ -204,6 +204,31 @@ test_icons(void **state)
                  "{\"name\":\"s\",\"icons\":%s},\"b\":[2]}}",
                  i < NELTS(good) ? icons : "[]");
         check(in, want);
+
+        snprintf(in, sizeof(in), "{\"result\":{\"_meta\":{\"a\":1,"
+                 "\"io.modelcontextprotocol/serverInfo\":{\"icons\":%s},"
+                 "\"b\":{\"icons\":1}},\"tools\":[{\"name\":\"b\"}]}}",
+                 icons);
+        snprintf(want, sizeof(want), "{\"result\":{\"_meta\":{\"a\":1,"
+                 "\"io.modelcontextprotocol/serverInfo\":{\"icons\":%s},"
+                 "\"b\":{\"icons\":1}},\"tools\":[{\"name\":\"b\"}]}}",
+                 i < NELTS(good) ? icons : "[]");
+        check(in, want);
+    }
+
+    /* a long one is an image; what else is long has no end to judge */
+
+    for (i = 0; i < 2; i++) {
+        char  *p = in;
+
+        p += sprintf(p, "{\"result\":{\"tools\":[{\"name\":\"b\",\"icons\":"
+                     "[{\"src\":\"%s", i ? "data:image/png," : "https://");
+        memset(p, 'a', 300);
+        p += 300;
+        strcpy(p, "@evil/\"}]}]}}");
+
+        check(in, i ? in : "{\"result\":{\"tools\":[{\"name\":\"b\",\"icons\":"
+                           "[]}]}}");
     }
 
     /* what is no list of icons, or two: the entry goes */
@@ -235,11 +260,16 @@ test_names(void **state)
         "a\\n", "\\u001b[31m", "a\\u007f", "a\\u0085b", "a\\u200bb",
         "\\u202ea", "a\\u2028", "\\u2066a", "\\ufeffa", "a\\u061c",
         "\\udb40\\udc41a", "a\\ufffb", "a\\u2060", "a\\u200f",
+        "a\\udb40\\udd00", "a\\udb40\\uddef", "a\\u00ad", "a\\u180e",
+        "a\\u3164", "\\uffa0a", "a\\u115f", "a\\u034f", "a\\ufe0f",
+        "a\\ud834\\udd73", "a\\u206a",
     };
 
     static const char  *plain[] = {
         "a", "a b", "\\u00e9", "\\u4e2d\\u6587", "\\ud83d\\ude00", "a\\/b",
         "\\u2010", "\\u2027", "\\u2030", "\\u00a0", "\\u0622", "\\uff21",
+        "\\u00ac", "\\u00ae", "\\ufffd", "\\uffef", "\\udb44\\udc00",
+        "\\ud83d\\ude80", "\\u1161", "\\u2070", "\\u00ff",
     };
 
     (void) state;
@@ -283,6 +313,30 @@ test_urls(void **state)
             "\"elicitation/create\",\"params\":{\"url\":%s}}}}}",
         "{\"id\":1,\"error\":{\"code\":-32042,\"message\":\"\",\"data\":"
             "{\"elicitations\":[{\"mode\":\"url\",\"url\":%s}]}}}",
+
+        /* as a lax client reads it, or one that takes the first of two */
+
+        "{\"id\":1,\"Method\":\"elicitation/create\",\"PARAMS\":{\"URL\":%s}}",
+        "{\"id\":1,\"method\":\"elicitation/create\",\"params\":{\"url\":%s},"
+            "\"method\":\"ping\"}",
+        "{\"id\":1,\"method\":\"ping\",\"params\":{\"url\":%s},"
+            "\"method\":\"elicitation\\/create\"}",
+        "{\"id\":1,\"Error\":{\"Data\":{\"Elicitations\":[{\"Url\":%s}]}}}",
+
+        /* a task has questions, and may have failed for one */
+
+        "{\"id\":1,\"result\":{\"taskId\":\"m\",\"error\":{\"code\":-32042,"
+            "\"data\":{\"elicitations\":[{\"url\":%s}]}},\"x\":[1]}}",
+        "{\"id\":1,\"result\":{\"taskId\":\"m\",\"result\":{\"inputRequests\":"
+            "{\"a\":{\"params\":{\"url\":%s}}}},\"x\":[1]}}",
+        "{\"method\":\"notifications/tasks\",\"params\":{\"taskId\":\"m\","
+            "\"inputRequests\":{\"a\":{\"method\":\"elicitation/create\","
+            "\"params\":{\"url\":%s}}},\"x\":[1]}}",
+        "{\"method\":\"notifications/tasks\",\"params\":{\"error\":{\"data\":"
+            "{\"elicitations\":[{\"url\":%s}]}},\"taskId\":\"m\"}}",
+        "{\"method\":\"notifications/tasks\",\"params\":{\"result\":"
+            "{\"inputRequests\":{\"a\":{\"params\":{\"url\":%s}}}},"
+            "\"taskId\":\"m\"}}",
     };
 
     static const char  *bad[] = {
@@ -366,6 +420,10 @@ test_tasks(void **state)
               "\"TaskId\":\"hers\"}}", 1 },
         { "{\"method\":\"notifications/tasks\",\"params\":{\"taskId\":[1]}}",
           1 },
+        { "{\"Method\":\"notifications/tasks\",\"params\":{\"taskId\":"
+              "\"hers\"}}", 1 },
+        { "{\"method\":\"notifications/tasks\",\"params\":{\"taskId\":"
+              "\"hers\"},\"method\":\"x\"}", 1 },
         { "{\"method\":\"notifications/message\",\"params\":{\"taskId\":"
               "\"hers\"}}", 0 },
     };

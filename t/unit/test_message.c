@@ -192,7 +192,7 @@ dump(char *log, int rc, const mcp_message_t *m)
     n = (size_t) sprintf(log, "%d %d %s|%d %d %d|%u %u %u|%u %u|%u-%u\n", rc,
                          m->fault.code, m->fault.http ? m->fault.reason : "",
                          m->kind, m->method_class, m->target_kind, m->claim,
-                         m->capabilities, m->task_ids, m->narg_keys, m->nargs,
+                         m->capabilities, m->ntasks, m->narg_keys, m->nargs,
                          (unsigned) m->args_start, (unsigned) m->args_end);
     n = put(log, n, "method", &m->method);
     n = put(log, n, "id", &m->id);
@@ -539,6 +539,16 @@ static const struct {
       "\"resourceSubscriptions\":[\"a\\u0000\"]}"), -32602, "bad_uri", "1" },
     { REQ("subscriptions/listen", "\"notifications\":[]"),
       -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{\"taskIds\":[{}]}"),
+      -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{\"taskIds\":[1]}"),
+      -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{\"taskIds\":[\"\"]}"),
+      -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{\"taskIds\":\"x\"}"),
+      -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{\"taskIds\":"
+      "[\"a\\u0000\"]}"), -32602, "bad_uri", "1" },
     { REQ("tools/list", "\"notifications\":[]"), 0, "", "1" }
 };
 
@@ -767,17 +777,16 @@ test_listen(void **state)
     assert_int_equal(m.nuris, 2);
     eq(&m.uris[0], "a:/");
     eq(&m.uris[1], "b");
-    assert_false(m.task_ids);
+    assert_int_equal(m.ntasks, 0);
 
-    feed_str(&m, REQ("subscriptions/listen", "\"notifications\":{"
-                     "\"taskIds\":[\"x\"]}"));
-    assert_true(m.task_ids);
-    feed_str(&m, REQ("subscriptions/listen", "\"notifications\":{"
-                     "\"taskIds\":[{}]}"));
-    assert_true(m.task_ids);
-    feed_str(&m, REQ("subscriptions/listen", "\"notifications\":{"
-                     "\"taskIds\":\"x\"}"));
-    assert_true(m.task_ids);
+    assert_int_equal(feed_str(&m, REQ("subscriptions/listen",
+        "\"notifications\":{\"taskIds\":[\"x\",\"y\\u007a\"],"
+        "\"resourceSubscriptions\":[\"b\"]}")), MCP_OK);
+    assert_int_equal(m.nuris, 1);
+    assert_int_equal(m.ntasks, 2);
+    eq(&m.tasks[0], "x");
+    eq(&m.tasks[1], "yz");
+    eq(&m.uris[0], "b");
 
     /* bounded */
     n = (size_t) sprintf(text, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":"

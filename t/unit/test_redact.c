@@ -91,6 +91,7 @@ test_context(void **state)
     check("Authorization: Bearer abcdefgh0123", "Authorization: Bearer "
           "[redacted:bearer]", 0);
     check("bearer  x", "bearer  x", 0);
+    check("Bearer  abcdefgh0123", "Bearer  [redacted:bearer]", 0);
     check("BASIC dXNlcjpwYXNz, y", "BASIC [redacted:basic], y", 0);
     check("https://user:pw@host/p", "https://[redacted:userinfo]@host/p", 0);
     check("db://u@h", "db://[redacted:userinfo]@h", 0);
@@ -108,6 +109,65 @@ test_context(void **state)
 }
 
 
+/* in text in text: as JSON, PHP, Go and browsers write it */
+
+static void
+test_written(void **state)
+{
+    size_t  i;
+
+#define JWT  "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
+#define GH   "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+
+    static const char  *t[][2] = {
+        { "the token:\\n" JWT "\\nend", "the token:\\n[redacted:jwt]\\nend" },
+        { "\\t" GH "\\r\\n", "\\t[redacted:github]\\r\\n" },
+        { "\\\\n" GH "\\\\n", "\\\\n[redacted:github]\\\\n" },
+        { "\\u0022" JWT "\\u0022", "\\u0022[redacted:jwt]\\u0022" },
+        { "\\n4111 1111 1111 1111\\n", "\\n[redacted:card]\\n" },
+        { "/a%20" JWT "%26x", "/a%20[redacted:jwt]%26x" },
+        { "?x=Bearer%20abcdefgh01%3D%3D&y", "?x=Bearer%20[redacted:bearer]&y" },
+        { "Bearer+abcdefgh01&y", "Bearer+[redacted:bearer]&y" },
+        { "Basic dXNlcjpw\\/YXNz+x==\\n", "Basic [redacted:basic]\\n" },
+        { "Bearer\\u0020abcdefgh\\u002b01", "Bearer\\u0020[redacted:bearer]" },
+        { "https:\\/\\/u:p@h\\/x", "https:\\/\\/[redacted:userinfo]@h\\/x" },
+        { "u=https%3A%2F%2Fu%3Ap%40h%2Fx&y=1@2",
+          "u=https%3A%2F%2F[redacted:userinfo]%40h%2Fx&y=1@2" },
+        { "https://u:p%2Fw%3Fz@h/x", "https://[redacted:userinfo]@h/x" },
+        { "https://h/?a=1\\u0026token=abc\\u0026x=1",
+          "https://h/?a=1\\u0026token=[redacted:query]\\u0026x=1" },
+        { "https://h/?access%5Ftoken=abc%26def&x=1",
+          "https://h/?access%5Ftoken=[redacted:query]&x=1" },
+        { "u=https%3A%2F%2Fh%3Ftoken%3Dabc%26x%3D1",
+          "u=https%3A%2F%2Fh%3Ftoken%3D[redacted:query]%26x%3D1" },
+        { "u=%253Ftoken%253Dabc%2526x", "u=%253Ftoken%253D[redacted:query]%2526x"
+        },
+        { "{\"password\":\"a\\\"b\",\"x\":1}",
+          "{\"password\":\"[redacted:member]\",\"x\":1}" },
+        { "\"accessToken\" : \"opaque\"", "\"accessToken\" : \""
+          "[redacted:member]\"" },
+        { "{\\\"client_secret\\\":\\\"x\\\\\\\"y\\\",\\\"z\\\":1}",
+          "{\\\"client_secret\\\":\\\"[redacted:member]\\\",\\\"z\\\":1}" },
+        { "\\u0022X-Api-Key\\u0022:\\u0022k\\u0022,",
+          "\\u0022X-Api-Key\\u0022:\\u0022[redacted:member]\\u0022," },
+        { "\"Authorization\":\"Digest x\"", "\"Authorization\":\""
+          "[redacted:member]\"" },
+    };
+
+    (void) state;
+
+    for (i = 0; i < NELTS(t); i++) {
+        check(t[i][0], t[i][1], 0);
+    }
+
+    check("\"password\":\"not all of it", "\"password\":\"[redacted:member]", 1);
+    check("see https://user:pass", "see https://[redacted:userinfo]", 1);
+    check("see https://host", "see https://host", 1);
+    check("card 4111 1111 11", "card [redacted:card]", 1);
+    check("card 4111 1111 11 x", "card 4111 1111 11 x", 1);
+}
+
+
 static void
 test_harmless(void **state)
 {
@@ -120,7 +180,11 @@ test_harmless(void **state)
         "task-0123456789abcdefghij", "jira://issue/4711?view=1", "a://b/c",
         "-----BEGIN CERTIFICATE-----\nMIIE==\n-----END CERTIFICATE-----",
         "AKIA", "ghp_short", "\xff\xfe\x80", "https://host:8080/path",
-        "41111111111111111111111111111111",
+        "41111111111111111111111111111111", "\\", "\\\\\\", "%", "%4", "%25",
+        "%2541", "100%", "\\u00", "\\u12", "\"password\":7", "\"password\":\"\"",
+        "\"key\":\"PROJ-1\"", "\"tokens\":\"x\"", "\"password\"", "\"token\":",
+        "\"token\":{\"type\":\"string\"}", "a\\nb", "%e2%82%ac",
+        "https://host%40x/", "\"\"", "C:\\new\\eyJ",
     };
 
     (void) state;
@@ -140,6 +204,50 @@ test_harmless(void **state)
 
 
 /* whatever the room: nothing of the secret, nothing beyond the end */
+
+/*
+ * Short names take a short way: the same text with a line feed behind it, which
+ * takes the long one, must not be changed either.
+ */
+
+static void
+test_short(void **state)
+{
+    int            i;
+    size_t         n, len;
+    const char    *s;
+    unsigned char  text[16], out[64];
+
+    static const char *const  parts[] = {
+        "eyJ", "AKIA", "ASIA", "ghp_", "xox", "ya29.", "npm_", "sk_live_",
+        "rk_live_", "mcpp_", "4111", "1", "0", "a", "Z", "_", ".", "/",
+        "basic", "bearer", "token", "key"
+    };
+
+    (void) state;
+    srand(1);
+
+    for (i = 0; i < 200000; i++) {
+        len = 0;
+
+        do {
+            s = parts[(size_t) rand() % (sizeof(parts) / sizeof(parts[0]))];
+            n = strlen(s);
+            n = n < 12 - len ? n : 12 - len;
+            memcpy(text + len, s, n);
+            len += n;
+        } while (len < 12 && rand() % 5);
+
+        assert_int_equal(mcp_redact(text, len, 0, out, sizeof(out)), len);
+        assert_memory_equal(out, text, len);
+
+        text[len++] = '\n';
+
+        assert_int_equal(mcp_redact(text, len, 0, out, sizeof(out)), len);
+        assert_memory_equal(out, text, len);
+    }
+}
+
 
 static void
 test_room(void **state)
@@ -178,7 +286,9 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_context),
+        cmocka_unit_test(test_written),
         cmocka_unit_test(test_harmless),
+        cmocka_unit_test(test_short),
         cmocka_unit_test(test_room),
     };
 

@@ -350,6 +350,40 @@ check_name(const char *line, const unsigned char *name)
 }
 
 
+static void
+test_words(void **state)
+{
+    (void) state;
+
+    assert_string_equal(mcp_revocation_word(MCP_REVOKE_ALL), "all");
+    assert_string_equal(mcp_revocation_word(MCP_REVOKE_ISSUER), "issuer");
+    assert_string_equal(mcp_revocation_word(MCP_REVOKE_USER), "user");
+    assert_string_equal(mcp_revocation_word(MCP_REVOKE_CLIENT), "client");
+    assert_string_equal(mcp_revocation_word(MCP_REVOKE_TOKEN), "token");
+
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_ALL, 0),
+                        "revoke/all");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_ALL, 1),
+                        "unrevoke/all");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_ISSUER, 0),
+                        "revoke/issuer");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_ISSUER, 1),
+                        "unrevoke/issuer");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_USER, 0),
+                        "revoke/user");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_USER, 1),
+                        "unrevoke/user");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_CLIENT, 0),
+                        "revoke/client");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_CLIENT, 1),
+                        "unrevoke/client");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_TOKEN, 0),
+                        "revoke/token");
+    assert_string_equal(mcp_revocation_method(MCP_REVOKE_TOKEN, 1),
+                        "unrevoke/token");
+}
+
+
 /* Known answers are from Python's hashlib. */
 
 static void
@@ -669,6 +703,7 @@ main(void)
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_line),
         cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_covers),
         cmocka_unit_test(test_file),

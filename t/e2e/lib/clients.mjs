@@ -1,18 +1,12 @@
 /*
  * The official clients of both eras, with a token that is already there: how
- * a person logs in is the issuer's affair.
+ * a person logs in is the issuer's affair.  Each is loaded when it is used:
+ * demo/client begins anew for every question.
  */
 
-import { Client as ModernClient,
-         StreamableHTTPClientTransport as ModernTransport }
-    from '@modelcontextprotocol/client';
-import { Client as LegacyClient }
-    from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport as LegacyTransport }
-    from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-
-
-const init = (token, headers) => ({
+/* fetch: in place of the real one, for those who look at what comes back */
+const init = (token, headers, fetch) => ({
+    ...(fetch && { fetch }),
     requestInit: {
         headers: token ? { Authorization: `Bearer ${token}`, ...headers }
                        : { ...headers },
@@ -22,23 +16,31 @@ const init = (token, headers) => ({
 
 /* @modelcontextprotocol/sdk: initialize, sessions, GET streams. */
 export async function legacy(url, token,
-                             { name = 'e2e-legacy', headers } = {})
+                             { name = 'e2e-legacy', headers, fetch } = {})
 {
-    const client = new LegacyClient({ name, version: '1.0.0' });
-    await client.connect(new LegacyTransport(new URL(url),
-                                             init(token, headers)));
+    const { Client } = await import(
+        '@modelcontextprotocol/sdk/client/index.js');
+    const { StreamableHTTPClientTransport } = await import(
+        '@modelcontextprotocol/sdk/client/streamableHttp.js');
+    const client = new Client({ name, version: '1.0.0' });
+
+    await client.connect(new StreamableHTTPClientTransport(
+        new URL(url), init(token, headers, fetch)));
     return client;
 }
 
 
 /* @modelcontextprotocol/client; mode: 'auto', or { pin: VERSION }. */
-export async function modern(url, token, { name = 'e2e-modern', headers,
+export async function modern(url, token, { name = 'e2e-modern', headers, fetch,
                              mode = { pin: '2026-07-28' } } = {})
 {
-    const client = new ModernClient({ name, version: '1.0.0' },
-                                    { versionNegotiation: { mode } });
-    await client.connect(new ModernTransport(new URL(url),
-                                             init(token, headers)));
+    const { Client, StreamableHTTPClientTransport } = await import(
+        '@modelcontextprotocol/client');
+    const client = new Client({ name, version: '1.0.0' },
+                              { versionNegotiation: { mode } });
+
+    await client.connect(new StreamableHTTPClientTransport(
+        new URL(url), init(token, headers, fetch)));
     return client;
 }
 

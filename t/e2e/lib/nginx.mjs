@@ -49,10 +49,12 @@ export class Nginx {
         if (!linked && !existsSync(module)) {
             throw new Error(`${module} is not there: run make build first`);
         }
+        /* nginx itself takes NGINX for the sockets of an upgrade */
         this.child = await start(binary, [
             '-p', this.dir, '-c', this.conf,
             '-e', join(this.dir, 'error.log'), '-g', 'daemon off;',
-        ], { port: this.port, env: extra, what: 'nginx' });
+        ], { port: this.port, env: { ...extra, NGINX: undefined },
+             what: 'nginx' });
         return this;
     }
 

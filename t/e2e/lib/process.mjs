@@ -86,12 +86,18 @@ export async function start(command, args, { port, env, what }) {
         appendFileSync(process.env.MCP_PIDS, `${child.pid}\n`);
     }
 
-    await until(async () => {
-        if (child.exitCode !== null || child.pid === undefined) {
-            throw new Error(`${what} does not start:\n${output}`);
-        }
-        return accepts(port);
-    }, `${what} on port ${port}`, 20_000);
+    try {
+        await until(async () => {
+            if (child.exitCode !== null || child.pid === undefined) {
+                throw new Error(`${what} does not start:\n${output}`);
+            }
+            return accepts(port);
+        }, `${what} on port ${port}`, 20_000);
+
+    } catch (error) {
+        child.kill('SIGKILL');
+        throw error;
+    }
 
     return child;
 }

@@ -253,6 +253,12 @@ sub issuer_conf {
              : $self->{discovery} ? ''
              : "jwks_uri $self->{jwks_uri};";
     my $trust = $self->{static} ? '' : "ssl_trusted_certificate $d/ca.pem;";
+
+    # nothing is fast under valgrind, least of all TLS
+
+    my $patience = $ENV{MCP_TEST_VALGRIND} && !$self->{static}
+                   && $self->{conf} !~ /jwks_timeout/
+                 ? 'jwks_timeout 60s;' : '';
     my $audience = defined $self->{audience}
                  ? "audience $self->{audience};" : '';
 
@@ -262,6 +268,7 @@ sub issuer_conf {
         $keys
         $audience
         $trust
+        $patience
         $self->{conf}
     }
 END
@@ -281,7 +288,8 @@ sub stub_answer {
 # A token with sane claims, each of which an argument replaces (undef: not in
 # it).  Not claims: -key (a file or a key of add_key), -alg, -kid (undef: none;
 # default the key's), -typ, -header (JSON: the whole header), -expires (s from
-# now, default 300), -claims (JSON: the claims, byte for byte).
+# now, default 300), -claims (JSON: the claims, byte for byte), -count (so many,
+# one on a line, with their number in place of "@" in the claims).
 
 sub token {
     my ($self, %c) = @_;
@@ -314,6 +322,7 @@ sub token {
     push @args, '--kid', $kid if defined $kid;
     push @args, '--typ', $o{-typ} if defined $o{-typ};
     push @args, '--header', $o{-header} if defined $o{-header};
+    push @args, '--count', $o{-count} if defined $o{-count};
 
     my $json = $o{-claims}
                // JSON::PP->new->canonical->utf8->encode(\%claims);

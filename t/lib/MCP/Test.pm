@@ -49,7 +49,7 @@ use Time::HiRes qw/ time sleep /;
 use MCP::Conn;
 
 our @EXPORT = ((grep { $_ ne 'done_testing' } @Test::More::EXPORT), qw/
-    done_testing port http http_start http_read_response
+    done_testing port http http_start http_read_response metric
     rpc mcp_post mcp_start call_tool list_tools legacy_session
 /);
 
@@ -138,7 +138,11 @@ sub udp {
 sub globals {
     my ($self, $log) = @_;
 
-    return ($SAN ? '' : "load_module $MODULE;\n")
+    # what a new binary (USR2) is to know of the sanitizers as well
+
+    return ($SAN ? join('', map { "env $_;\n" } qw/ ASAN_OPTIONS LSAN_OPTIONS
+                                                    UBSAN_OPTIONS /)
+                 : "load_module $MODULE;\n")
         . ($> == 0 ? "user root;\n" : '')
         . "daemon off;\n"
         . "pid $self->{dir}/nginx.pid;\n"
@@ -590,6 +594,17 @@ sub http {
 
     return http_start($bytes, %o)
            ->read_response(head => scalar $bytes =~ /^HEAD /, %o);
+}
+
+
+# What mcp_auth_status at /status says, name without "mcp_auth_"; undef: it is
+# not there.
+
+sub metric {
+    my ($name) = @_;
+    my $r = http("GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n");
+
+    return $r->{body} =~ /^mcp_auth_\Q$name\E (\S+)$/m ? $1 : undef;
 }
 
 

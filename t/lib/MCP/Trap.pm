@@ -13,10 +13,12 @@ package MCP::Trap;
 #     done_testing;
 #
 # `use MCP::Trap conf => 'what stands in server {}'` for more locations; http =>
-# for what stands in http {}; server => for more lines of the mcp_server; slow =>
-# N for N more issuers, slow(1) to slow(N), whose key sets are what their stubs
-# answer.  The locations of the gateway: / (server mcp: may call echo, read stub://a and get
-# the prompt greet, in role *).
+# for what stands in http {}; server => for more lines of the mcp_server;
+# tokens => 1 for tokens of the gateway's own, which are in store; revoked => 1
+# for a file of revocations, which has none; slow => N for N more issuers,
+# slow(1) to slow(N), whose key sets are what their stubs answer.  The locations
+# of the gateway: / (server mcp: may call echo, read stub://a and get the prompt
+# greet, in role *).
 
 use strict;
 use warnings;
@@ -25,13 +27,15 @@ use Exporter ();
 
 use MCP::Test;
 use MCP::Issuer;
+use MCP::Revocations;
+use MCP::Token;
 use MCP::Upstream;
 
 our @EXPORT = (@MCP::Test::EXPORT, qw/
-    trap gateway upstream issuer slow token post call refused passes arrived nothing record
+    trap gateway upstream issuer slow store token post call refused passes arrived nothing record
 /);
 
-my ($t, $okta, @slow, $up, $token);
+my ($t, $okta, @slow, $store, $up, $token);
 
 
 sub import {
@@ -56,6 +60,19 @@ sub set_up {
     my $also = join ' ', map { "slow$_" } 1 .. $o{slow} || 0;
 
     $t = MCP::Test->new;
+
+    if ($o{tokens}) {
+        $store = MCP::Token->new($t);
+        $server .= ' tokens on;';
+        $http .= ' mcp_token_file %%TESTDIR%%/tokens;'
+                 . ' mcp_token_key %%TESTDIR%%/pepper-a;';
+    }
+
+    if ($o{revoked}) {
+        MCP::Revocations->new($t);
+        $http .= ' mcp_revocation_file %%TESTDIR%%/revoked;';
+    }
+
     $okta = MCP::Issuer->new($t, static => 1);
     @slow = map { MCP::Issuer->new($t, name => "slow$_", stub => 1) }
             1 .. $o{slow} || 0;
@@ -107,6 +124,7 @@ END
 sub gateway { $t }
 sub upstream { $up }
 sub issuer { $okta }
+sub store { $store }
 sub slow { $slow[$_[0] - 1] }
 sub token { $token }
 

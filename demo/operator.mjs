@@ -1,0 +1,33 @@
+/*
+ * The operator of the demonstration: mcpctl, with the demonstration's
+ * configuration.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+import { module } from '../t/e2e/lib/nginx.mjs';
+
+
+export class Operator {
+    /* The files that the configuration names are there before nginx starts. */
+    constructor(nginx) {
+        this.nginx = nginx;
+        this.mcpctl = process.env.MCPCTL ?? join(dirname(module), 'mcpctl');
+
+        const file = (name, text, mode) =>
+            writeFileSync(join(nginx.dir, name), text, { mode });
+
+        file('token.key', `${randomBytes(48).toString('base64')}\n`, 0o600);
+        file('tokens', 'end\n', 0o644);
+        file('revocations', 'end\n', 0o644);
+    }
+
+    run(...args) {
+        return execFileSync(this.mcpctl, ['--conf', this.nginx.conf, ...args],
+                            { encoding: 'utf8',
+                              stdio: ['ignore', 'pipe', 'pipe'] }).trim();
+    }
+}
