@@ -33,5 +33,6 @@ const char  mcp_vault_write_script[] =
     "if redis.call('GET', KEYS[2]) == ARGV[1] then "
         "redis.call('DEL', KEYS[2]) "
     "end "
-    "redis.call('PUBLISH', ARGV[9], 'cred ' .. ARGV[8]) "
+    "redis.call('PUBLISH', ARGV[9], 'cred ' .. ARGV[8] .. ' ' "
+               ".. redis.call('HGET', KEYS[1], 'v')) "
     "return {1}";

@@ -218,7 +218,11 @@ mcpctl_global(mcpctl_t *ctl, int argc, char **argv, int *i)
     rc = mcpctl_option(ctl, globals, argc, argv, i);
 
     if (rc == MCP_DECLINED) {
-        (void) mcpctl_error(ctl, 0, "unknown option \"%s\"", argv[*i]);
+
+        /* what is behind a "=" may be a secret */
+
+        (void) mcpctl_error(ctl, 0, "unknown option \"%.*s\"",
+                            (int) strcspn(argv[*i], "="), argv[*i]);
     }
 
     return rc;
@@ -314,8 +318,8 @@ mcpctl_options(mcpctl_t *ctl, const mcpctl_option_t *options, int argc,
         }
 
         if (n == max) {
-            return mcpctl_error(ctl, -1, "too many arguments: \"%s\"",
-                                argv[i]);
+            return mcpctl_error(ctl, -1, "too many arguments, from the %u. on",
+                                max + 1);
         }
 
         args[n++] = argv[i];

@@ -6,8 +6,6 @@
 #include "mcpctl_credential.h"
 #include "mcp_time.h"
 
-#include <stdlib.h>
-
 
 #define MCPCTL_LIST_ISSUER  60          /* bytes of it in a table */
 
@@ -415,6 +413,7 @@ mcpctl_record_state(const mcpctl_record_t *r)
 json_t *
 mcpctl_record_json(mcpctl_vault_t *v, const mcpctl_record_t *r)
 {
+    char                 *flight;
     json_t               *o;
     mcpctl_t             *ctl;
     mcpctl_credential_t  *cr;
@@ -471,9 +470,10 @@ mcpctl_record_json(mcpctl_vault_t *v, const mcpctl_record_t *r)
                                                            + r->ttl)));
     }
 
-    if (r->flight.len) {
-        mcpctl_json_set(ctl, o, "refreshing",
-                        json_string(mcpctl_record_flight(ctl, r)));
+    flight = mcpctl_record_flight(ctl, r);
+
+    if (flight) {
+        mcpctl_json_set(ctl, o, "refresh_note", json_string(flight));
     }
 
     mcpctl_json_set(ctl, o, "key", json_string(r->key));
@@ -526,26 +526,27 @@ mcpctl_line(const char *name, const char *value)
 }
 
 
-/* "VERSION S OWNER": since when, and by whom. */
+/* Since when, and by whom; one of another version is of no account. */
 static char *
 mcpctl_record_flight(mcpctl_t *ctl, const mcpctl_record_t *r)
 {
-    char                *shown, *end;
-    long long            since;
-    unsigned long long   version;
+    mcp_vault_note_t  n;
 
-    shown = mcpctl_shown(ctl, &r->flight, MCPCTL_SHOWN);
-
-    version = strtoull(shown, &end, 10);
-    since = strtoll(end, &end, 10);
-
-    if (*end != ' ' || since <= 0 || since > MCP_TIME_MAX) {
-        return shown;
+    if (mcp_vault_note_parse(&r->flight, &n) != MCP_OK
+        || n.version != r->version
+        || n.first > MCP_TIME_MAX || n.last > MCP_TIME_MAX)
+    {
+        return NULL;
     }
 
-    return mcpctl_format(ctl, "since %s, by %s%s",
-                         mcpctl_arg_moment(ctl, since), end + 1,
-                         version == r->version ? "" : ", of another version");
+    if (mcp_str_eq_lit(&n.owner, "-")) {
+        return mcpctl_format(ctl, "began at %s, without an answer",
+                             mcpctl_arg_moment(ctl, n.last));
+    }
+
+    return mcpctl_format(ctl, "began at %s, by %s",
+                         mcpctl_arg_moment(ctl, n.last),
+                         mcpctl_shown(ctl, &n.owner, MCPCTL_SHOWN));
 }
 
 

@@ -43,7 +43,7 @@ typedef struct {
     mcp_str_t            sealed;        /* tokens; empty: it was deleted */
     mcp_str_t            meta;          /* sealed: whose it is */
     int64_t              expires;       /* s since the epoch; 0: never */
-    mcp_str_t            flight;        /* "VERSION S OWNER", or empty */
+    mcp_str_t            flight;        /* note of a refresh, or empty */
     int64_t              ttl;           /* s; -1: it stays */
 
     /* mcpctl_record_open() */

@@ -4,7 +4,7 @@
  *     cred:NAME   hash: the record, as ngx_mcp_store_redis.c has it
  *     lock:NAME   who refreshes it; mcpctl takes no lock
  *     creds       set: the names
- *     events      channel: "cred NAME"
+ *     events      channel: "cred NAME [VERSION]"
  *
  * Records are read by script, many at a time; a reply is bounded, and what is
  * in it is checked before anybody sees it.
