@@ -31,6 +31,8 @@ mcpctl_credential_input(mcpctl_t *ctl, const char *path,
     const char  *why;
 
     memset(t, 0, sizeof(mcp_vault_tokens_t));
+    mcp_str_null(&text);
+
     rc = mcpctl_read_file(ctl, path, MCP_OAUTH_BODY, &text, &why, &err);
 
     if (rc != MCP_OK) {

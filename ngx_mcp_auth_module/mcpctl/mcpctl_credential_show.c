@@ -10,23 +10,6 @@
 #define MCPCTL_LIST_ISSUER  60          /* bytes of it in a table */
 
 
-typedef struct {
-    mcp_str_t            credential;
-    mcp_str_t            user;
-    mcp_str_t            issuer;
-    unsigned             all;
-    mcpctl_list_t       *records;
-    unsigned             damaged;
-} mcpctl_find_t;
-
-
-static int mcpctl_find_options(mcpctl_t *ctl, const mcpctl_wanted_t *want,
-    mcpctl_find_t *f);
-static int mcpctl_find_grant(mcpctl_vault_t *v, mcpctl_find_t *f,
-    unsigned *found);
-static int mcpctl_find_one(mcpctl_vault_t *v, mcpctl_record_t *r, void *data);
-static int mcpctl_find_push(mcpctl_vault_t *v, mcpctl_find_t *f,
-    const mcpctl_record_t *r);
 static int mcpctl_show_in(mcpctl_vault_t *v, const mcpctl_wanted_t *want,
     unsigned table);
 static void mcpctl_list_print(mcpctl_vault_t *v,
@@ -119,10 +102,11 @@ mcpctl_credential_show(mcpctl_t *ctl, int argc, char **argv)
 static int
 mcpctl_show_in(mcpctl_vault_t *v, const mcpctl_wanted_t *want, unsigned table)
 {
-    int             rc;
-    json_t         *root;
-    unsigned        i, damaged;
-    mcpctl_list_t   records;
+    int               rc;
+    json_t           *root;
+    unsigned          i, damaged;
+    mcpctl_list_t     records;
+    mcpctl_record_t  *r;
 
     damaged = 0;
     rc = mcpctl_credential_find(v, want, &records, &damaged);
@@ -133,19 +117,28 @@ mcpctl_show_in(mcpctl_vault_t *v, const mcpctl_wanted_t *want, unsigned table)
 
     root = v->ctl->json ? mcpctl_json_array(v->ctl) : NULL;
 
-    for (i = 0; i < records.n && (root || !table); i++) {
+    for (i = 0; i < records.n; i++) {
+        r = records.elts[i];
+
+        if (r->open != MCPCTL_RECORD_OPEN) {
+            damaged++;
+            (void) mcpctl_error(v->ctl, 0, "record %s%s%s: %s", r->name.data,
+                                r->owned ? ", " : "",
+                                r->owned ? mcpctl_record_whose(v->ctl, r) : "",
+                                mcpctl_record_why(v->ctl, r));
+        }
 
         if (root) {
-            mcpctl_json_append(v->ctl, root,
-                               mcpctl_record_json(v, records.elts[i]));
-            continue;
-        }
+            mcpctl_json_append(v->ctl, root, mcpctl_record_json(v, r));
 
-        if (i) {
-            putchar('\n');
-        }
+        } else if (!table) {
 
-        mcpctl_record_print(v, records.elts[i]);
+            if (i) {
+                putchar('\n');
+            }
+
+            mcpctl_record_print(v, r);
+        }
     }
 
     if (root) {
@@ -156,192 +149,6 @@ mcpctl_show_in(mcpctl_vault_t *v, const mcpctl_wanted_t *want, unsigned table)
     }
 
     return damaged ? MCPCTL_FAILED : MCPCTL_OK;
-}
-
-
-int
-mcpctl_credential_find(mcpctl_vault_t *v, const mcpctl_wanted_t *want,
-    mcpctl_list_t *records, unsigned *damaged)
-{
-    int              rc;
-    unsigned         found;
-    mcp_str_t        name;
-    mcpctl_list_t    names;
-    mcpctl_find_t    f;
-    mcpctl_record_t  r;
-
-    memset(records, 0, sizeof(mcpctl_list_t));
-    memset(&f, 0, sizeof(mcpctl_find_t));
-
-    f.records = records;
-
-    rc = mcpctl_find_options(v->ctl, want, &f);
-    if (rc != MCPCTL_OK) {
-        return rc;
-    }
-
-    found = 0;
-
-    if (want->record) {
-        name = mcpctl_cstr(want->record);
-        found = 1;
-        f.all = 1;
-
-        if (mcpctl_vault_read(v, &name, &r) != MCP_OK) {
-            return MCPCTL_FAILED;
-        }
-
-        if (r.version) {
-            mcpctl_record_open(v, &r, NULL);
-            (void) mcpctl_find_push(v, &f, &r);
-        }
-
-    } else if (mcpctl_find_grant(v, &f, &found) != MCP_OK) {
-        return MCPCTL_FAILED;
-    }
-
-    if (!found
-        && (mcpctl_vault_names(v, &names, &f.damaged) != MCP_OK
-            || mcpctl_vault_each(v, &names, mcpctl_find_one, &f, &f.damaged)
-               != MCP_OK))
-    {
-        return MCPCTL_FAILED;
-    }
-
-    *damaged += f.damaged;
-
-    if (records->n) {
-        return MCPCTL_OK;
-    }
-
-    if (want->name == NULL && want->record == NULL) {
-        return MCPCTL_REFUSED;
-    }
-
-    return f.damaged ? MCPCTL_FAILED
-                     : mcpctl_error(v->ctl, MCPCTL_REFUSED, "there is no such "
-                                    "credential");
-}
-
-
-static int
-mcpctl_find_options(mcpctl_t *ctl, const mcpctl_wanted_t *want,
-    mcpctl_find_t *f)
-{
-    f->all = want->all;
-
-    if ((want->name
-         && mcpctl_arg_text(ctl, "credential", want->name, &f->credential)
-            != 0)
-        || (want->user
-            && mcpctl_arg_text(ctl, "user", want->user, &f->user) != 0))
-    {
-        return mcpctl_usage(ctl);
-    }
-
-    return want->issuer ? mcpctl_arg_issuer(ctl, want->issuer, 1, &f->issuer)
-                        : MCPCTL_OK;
-}
-
-
-/*
- * A grant has a name that can be told from the command line: it is read at
- * once, though its seals may not open.  *found: it was such a one.
- */
-static int
-mcpctl_find_grant(mcpctl_vault_t *v, mcpctl_find_t *f, unsigned *found)
-{
-    mcp_str_t             name;
-    unsigned char         hex[MCP_VAULT_NAME];
-    mcpctl_record_t       r;
-    mcpctl_issuer_t      *is;
-    mcp_vault_owner_t     o;
-    mcpctl_credential_t  *cr;
-
-    cr = mcpctl_conf_find_credential(v->ctl->conf, &f->credential);
-
-    if (cr == NULL || cr->type != MCPCTL_CREDENTIAL_USER || f->user.len == 0
-        || (f->issuer.len == 0 && v->ctl->conf->issuers.n != 1))
-    {
-        return MCP_OK;
-    }
-
-    *found = 1;
-
-    memset(&o, 0, sizeof(mcp_vault_owner_t));
-
-    o.credential = f->credential;
-    o.user = f->user;
-    o.issuer = f->issuer;
-
-    if (o.issuer.len == 0) {
-        is = v->ctl->conf->issuers.elts[0];
-        o.issuer = is->jwt.issuer;
-    }
-
-    mcp_vault_name(&o, hex);
-    name = mcpctl_str(v->ctl, hex, MCP_VAULT_NAME);
-
-    if (mcpctl_vault_read(v, &name, &r) != MCP_OK) {
-        return MCP_ERROR;
-    }
-
-    if (r.version) {
-        mcpctl_record_open(v, &r, &o);
-        (void) mcpctl_find_push(v, f, &r);
-    }
-
-    return MCP_OK;
-}
-
-
-/* Of a scan: whose it is has to be said by the record. */
-static int
-mcpctl_find_one(mcpctl_vault_t *v, mcpctl_record_t *r, void *data)
-{
-    mcpctl_find_t *f = data;
-
-    mcpctl_record_open(v, r, NULL);
-
-    if (!r->owned) {
-        f->damaged++;
-        return mcpctl_error(v->ctl, MCP_OK, "record %.*s: %s",
-                            (int) r->name.len, (char *) r->name.data,
-                            mcpctl_record_why(v->ctl, r));
-    }
-
-    if (!mcpctl_record_of(r, &f->credential, &f->user, &f->issuer)) {
-        return MCP_OK;
-    }
-
-    if (r->open != MCPCTL_RECORD_OPEN) {
-        f->damaged++;
-        (void) mcpctl_error(v->ctl, 0, "record %.*s, %s: %s",
-                            (int) r->name.len, (char *) r->name.data,
-                            mcpctl_record_whose(v->ctl, r),
-                            mcpctl_record_why(v->ctl, r));
-    }
-
-    return mcpctl_find_push(v, f, r);
-}
-
-
-static int
-mcpctl_find_push(mcpctl_vault_t *v, mcpctl_find_t *f,
-    const mcpctl_record_t *r)
-{
-    mcpctl_record_t  *copy;
-
-    if (!f->all && mcp_str_eq_lit(&r->state, "revoked")) {
-        return MCP_OK;
-    }
-
-    copy = mcpctl_alloc(v->ctl, sizeof(mcpctl_record_t));
-    *copy = *r;
-    mcpctl_record_keep(v->ctl, copy, 0);
-    mcpctl_push(v->ctl, f->records, copy);
-
-    return MCP_OK;
 }
 
 
@@ -489,11 +296,6 @@ mcpctl_record_print(mcpctl_vault_t *v, const mcpctl_record_t *r)
     char        *text;
     mcp_str_t    s;
     const char  *key;
-
-    if (r->open != MCPCTL_RECORD_OPEN) {
-        mcpctl_warn(v->ctl, "record %s: %s", r->name.data,
-                    mcpctl_record_why(v->ctl, r));
-    }
 
     o = mcpctl_record_json(v, r);
 

@@ -157,9 +157,9 @@ mcpctl_vault_page(mcpctl_vault_t *v, const redisReply *reply,
         s = mcpctl_vault_str(page->element[i]);
 
         if (!mcpctl_vault_is_name(&s)) {
-            (void) mcpctl_error(v->ctl, 0, "\"%s\" in %screds of Redis is no "
-                                "name of a record",
-                                mcpctl_shown(v->ctl, &s, MCPCTL_SHOWN),
+            (void) mcpctl_error(v->ctl, 0, "\"%.*s\" in %screds of Redis is no "
+                                "name of a record", (int) s.len,
+                                s.data ? (char *) s.data : "",
                                 (char *) v->ctl->conf->redis->prefix.data);
             (*damaged)++;
             continue;
