@@ -849,7 +849,7 @@ sub misbehaved {
     return (hang => $s // 60) if $name eq 'silent';
     return (raw => '') if $name eq 'close';
     return (raw => '', reset => 1) if $name eq 'reset';
-    return (body => '', %a{status}) if $name eq 'empty';
+    return (body => '') if $name eq 'empty';
     return (%a, cut => $m->{bytes} // length($json) / 2)
         if $name eq 'truncated';
 
