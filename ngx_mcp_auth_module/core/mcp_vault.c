@@ -22,6 +22,7 @@
 #define MCP_VAULT_LIFE     5            /* refreshed when this part is left */
 #define MCP_VAULT_SOONEST  600          /* s before the end */
 #define MCP_VAULT_LATEST   10           /* s before the end */
+#define MCP_VAULT_MARGIN   5            /* s of a grace that are not used */
 
 
 static int mcp_vault_key_line(const mcp_str_t *line, const mcp_mem_t *mem,
@@ -37,6 +38,7 @@ static int mcp_vault_text(const mcp_mem_t *mem, json_t *object,
     const char *key, mcp_str_t *out);
 static void mcp_vault_member(mcp_buf_t *b, const char *key,
     const mcp_str_t *value);
+static int mcp_vault_digits(mcp_str_t *text, uint64_t *out);
 static int mcp_vault_number(json_t *object, const char *key, int64_t *out);
 
 
@@ -614,4 +616,95 @@ mcp_vault_refresh_at(const mcp_vault_tokens_t *t, unsigned spread)
     }
 
     return t->expires - before - before * (int64_t) (spread % 1000) / 10000;
+}
+
+
+int
+mcp_vault_note_parse(const mcp_str_t *text, mcp_vault_note_t *n)
+{
+    size_t     i;
+    uint64_t   first, last;
+    mcp_str_t  rest;
+
+    rest = *text;
+
+    if (mcp_vault_digits(&rest, &n->version) != MCP_OK
+        || mcp_vault_digits(&rest, &first) != MCP_OK)
+    {
+        return MCP_ERROR;
+    }
+
+    for (i = 0; i < rest.len && rest.data[i] != ' '; i++) { /* void */ }
+
+    if (i == 0 || i == rest.len) {
+        return MCP_ERROR;
+    }
+
+    n->owner.data = rest.data;
+    n->owner.len = i;
+
+    rest.data += i + 1;
+    rest.len -= i + 1;
+
+    if (mcp_vault_digits(&rest, &last) != MCP_OK || rest.len) {
+        return MCP_ERROR;
+    }
+
+    n->first = (int64_t) first;
+    n->last = (int64_t) last;
+
+    return MCP_OK;
+}
+
+
+/* A number, and the space behind it if there is more. */
+static int
+mcp_vault_digits(mcp_str_t *text, uint64_t *out)
+{
+    size_t  i;
+
+    *out = 0;
+
+    for (i = 0; i < text->len && i < 16; i++) {
+        if (text->data[i] < '0' || text->data[i] > '9') {
+            break;
+        }
+
+        *out = *out * 10 + (uint64_t) (text->data[i] - '0');
+    }
+
+    if (i == 0 || (i < text->len && text->data[i] != ' ')) {
+        return MCP_ERROR;
+    }
+
+    if (i < text->len) {
+        i++;
+    }
+
+    text->data += i;
+    text->len -= i;
+
+    return MCP_OK;
+}
+
+
+int64_t
+mcp_vault_note_retry(const mcp_vault_note_t *n, unsigned rotates, int grace,
+    int64_t expires, int64_t now)
+{
+    int64_t  at;
+
+    if (!rotates || grace < 0
+        || (now >= n->first && now + MCP_VAULT_MARGIN < n->first + grace))
+    {
+        return 0;
+    }
+
+    at = mcp_str_eq_lit(&n->owner, "-") ? 0 : n->last + MCP_VAULT_WRITING;
+
+    if (at < expires) {
+        at = expires;
+    }
+
+    return at > now ? at : 0;
 }

@@ -25,6 +25,7 @@
 #define MCP_VAULT_NAME      32          /* hex digits of a record's name */
 #define MCP_VAULT_OVERHEAD  (2 + MCP_VAULT_KEY_ID + 16 + 12 + 16)
 #define MCP_VAULT_VALUE     65536       /* bytes of a value, at most */
+#define MCP_VAULT_WRITING   600         /* s, new tokens are tried to write */
 
 
 typedef struct {
@@ -99,6 +100,33 @@ void mcp_vault_owner_by_name(mcp_vault_owner_t *o, const unsigned char *name);
 
 /* The id of the key that sealed it, pointing into sealed; empty: malformed. */
 mcp_str_t mcp_vault_key_id(const mcp_str_t *sealed);
+
+/*
+ * The note of a refresh that began and has not been written, in clear:
+ * "VERSION FIRST OWNER LAST", VERSION of the record, FIRST and LAST when it was
+ * begun (s since the epoch), OWNER who did, or "-" when that one said that it
+ * has no answer and nothing to write.
+ */
+typedef struct {
+    uint64_t             version;
+    int64_t              first;
+    int64_t              last;
+    mcp_str_t            owner;         /* in the text */
+} mcp_vault_note_t;
+
+/* MCP_OK or MCP_ERROR: it is no note. */
+int mcp_vault_note_parse(const mcp_str_t *text, mcp_vault_note_t *n);
+
+/*
+ * When the refresh token of that version may be used again (s since the epoch,
+ * or 0: now).  rotates and grace as in mcp_oauth_provider_t; expires: end of
+ * the access token.  A refresh that began may have used it up, and a provider
+ * may take its second use for theft and end all tokens of the grant: that is
+ * risked only within grace, or when the access token has ended and whoever may
+ * hold newer tokens has given up writing them (MCP_VAULT_WRITING).
+ */
+int64_t mcp_vault_note_retry(const mcp_vault_note_t *n, unsigned rotates,
+    int grace, int64_t expires, int64_t now);
 
 /* Tokens <-> the text that is sealed (JSON).  Parsing: strings in mem, strict;
  * MCP_OK or MCP_ERROR. */

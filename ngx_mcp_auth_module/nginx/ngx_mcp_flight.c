@@ -25,6 +25,7 @@
 #define NGX_MCP_FLIGHT_POLL      50     /* ms between two looks at a record */
 #define NGX_MCP_FLIGHT_POLL_MAX  200    /* that somebody else refreshes */
 #define NGX_MCP_FLIGHT_SPARE     15000  /* ms: a lock outlives its request by */
+#define NGX_MCP_FLIGHT_UNKNOWN   30     /* s, then it is looked at again */
 
 
 static ngx_int_t ngx_mcp_flight_copy(ngx_mcp_flight_t *f,
@@ -41,6 +42,8 @@ static ngx_int_t ngx_mcp_flight_open(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 static void ngx_mcp_flight_judge(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
+static ngx_uint_t ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f,
+    ngx_mcp_record_t *record, ngx_uint_t valid);
 static void ngx_mcp_flight_refresh(ngx_mcp_flight_t *f);
 static void ngx_mcp_flight_store_lost(ngx_mcp_flight_t *f);
 static void ngx_mcp_flight_free(ngx_mcp_flight_t *f);
@@ -249,7 +252,7 @@ ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
 
                 /* it was taken away meanwhile */
 
-                ngx_mcp_flight_unlock(f, 1, 0);
+                ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
                 ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
                 return;
             }
@@ -294,6 +297,10 @@ ngx_mcp_flight_held(ngx_mcp_flight_t *f, ngx_msec_t hold)
     }
 
     if (ngx_queue_empty(&f->waiters)) {
+
+        /* it serves; let us see in a second what has become of it */
+
+        (void) ngx_mcp_warm_keep(f->vault, ngx_mcp_flight_name(f), 1);
         ngx_mcp_flight_end(f);
         return;
     }
@@ -324,12 +331,18 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
 {
     ngx_int_t  rc;
 
+    if (f->reread && !f->locked) {
+        f->reread = 0;
+        ngx_mcp_flight_read(f);
+        return;
+    }
+
     f->version = record->version;
 
     if (record->state.len == 7
         && ngx_strncmp(record->state.data, "revoked", 7) == 0)
     {
-        ngx_mcp_flight_unlock(f, 1, 0);
+        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
         ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
         return;
     }
@@ -342,7 +355,7 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
     }
 
     if (rc == NGX_ERROR) {
-        ngx_mcp_flight_unlock(f, 1, 0);
+        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
         ngx_mcp_flight_none(f, NGX_ERROR, "no_memory", 1);
         return;
     }
@@ -359,7 +372,7 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
                   "mcp_credential \"%V\": a grant cannot be opened with the "
                   "keys of mcp_vault_keys", &f->cr->name);
 
-    ngx_mcp_flight_unlock(f, 1, 0);
+    ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
     ngx_mcp_flight_none(f, NGX_ERROR, "credential_unreadable", 60);
 }
 
@@ -404,11 +417,10 @@ ngx_mcp_flight_judge(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
 {
     time_t       now;
     int64_t      at;
-    ngx_str_t    flight;
     ngx_uint_t   valid, due, dead;
 
     now = ngx_time();
-    at = mcp_vault_refresh_at(&f->tokens, 0);
+    at = mcp_vault_refresh_at(&f->tokens, f->due ? 999 : 0);
 
     valid = f->tokens.expires == 0 || f->tokens.expires > now + 1;
     due = at && now >= at;
@@ -427,7 +439,7 @@ ngx_mcp_flight_judge(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
                                 f->version, 0);
 
         if (!due) {
-            ngx_mcp_flight_unlock(f, 1, 0);
+            ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
             ngx_mcp_flight_wake(f);
             ngx_mcp_flight_end(f);
             return;
@@ -438,33 +450,89 @@ ngx_mcp_flight_judge(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
     } else if (ngx_mcp_flight_user(f)
                && (dead || f->tokens.refresh_token.len == 0))
     {
-        ngx_mcp_flight_unlock(f, 1, 0);
+        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
         ngx_mcp_flight_none(f, NGX_DECLINED,
                             dead ? "grant_dead" : "grant_expired", 0);
         return;
     }
 
-    /* whose note is it?  "VERSION S OWNER" */
-
-    flight = record->flight;
-
-    if (f->locked && flight.len) {
-        f->lost = ngx_strlchr(flight.data, flight.data + flight.len, ' ')
-                  && ngx_atoi(flight.data,
-                              ngx_strlchr(flight.data,
-                                          flight.data + flight.len, ' ')
-                              - flight.data)
-                     == (ngx_int_t) f->version;
-    }
-
-    if (f->lost) {
-        ngx_log_error(NGX_LOG_WARN, f->vault->log, 0,
-                      "mcp_credential \"%V\": a refresh of version %uL began "
-                      "(%V) and its outcome is not known", &f->cr->name,
-                      f->version, &flight);
+    if (f->locked && !ngx_mcp_flight_may_ask(f, record, valid)) {
+        return;
     }
 
     ngx_mcp_flight_refresh(f);
+}
+
+
+/*
+ * A refresh of this version may have begun before.  Whether its refresh token
+ * may be used again is the provider's habit; until then it is said that nobody
+ * knows, and the access token serves to its end.  0: f has ended.
+ */
+static ngx_uint_t
+ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
+    ngx_uint_t valid)
+{
+    time_t             now, at;
+    mcp_vault_note_t   note;
+
+    static mcp_str_t  any = mcp_string("?");
+
+    now = ngx_time();
+    f->first = now;
+
+    if (record->flight.len == 0) {
+        return 1;
+    }
+
+    if (mcp_vault_note_parse((mcp_str_t *) &record->flight, &note) != MCP_OK) {
+
+        /* whoever wrote that, it is no sign that nothing happened */
+
+        note.version = f->version;
+        note.first = 0;
+        note.last = now;
+        note.owner = any;
+    }
+
+    if (note.version != f->version) {
+        return 1;
+    }
+
+    f->lost = 1;
+    f->first = note.first;
+    f->note.data = ngx_pstrdup(f->pool, &record->flight);
+    f->note.len = f->note.data ? record->flight.len : 0;
+
+    at = mcp_vault_note_retry(&note, f->cr->provider.rotates,
+                              f->cr->provider.grace, f->tokens.expires, now);
+
+    if (ngx_mcp_warm_lost(f->vault, ngx_mcp_flight_name(f), f->version)) {
+        ngx_log_error(NGX_LOG_WARN, f->vault->log, 0,
+                      "mcp_credential \"%V\": a refresh of version %uL began "
+                      "and its outcome is unknown (%V)%s", &f->cr->name,
+                      f->version, &record->flight,
+                      at ? "; it is not repeated yet" : "");
+    }
+
+    if (at == 0) {
+        return 1;
+    }
+
+    at = ngx_min(at - now, NGX_MCP_FLIGHT_UNKNOWN);
+
+    ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
+
+    if (valid) {
+        (void) ngx_mcp_warm_keep(f->vault, ngx_mcp_flight_name(f), at);
+        ngx_mcp_flight_wake(f);
+        ngx_mcp_flight_end(f);
+        return 0;
+    }
+
+    ngx_mcp_flight_none(f, NGX_ERROR, "credential_unknown", at);
+
+    return 0;
 }
 
 
@@ -477,6 +545,15 @@ ngx_mcp_flight_refresh(ngx_mcp_flight_t *f)
     }
 
     ngx_mcp_flight_lock(f);
+}
+
+
+void
+ngx_mcp_flight_changed(ngx_mcp_flight_t *f, uint64_t version)
+{
+    if (!f->locked && !f->fresh && (version == 0 || version > f->version)) {
+        f->reread = 1;
+    }
 }
 
 
@@ -496,18 +573,38 @@ ngx_mcp_flight_store_lost(ngx_mcp_flight_t *f)
 }
 
 
-/* hold: s that nobody shall ask the provider */
 void
-ngx_mcp_flight_unlock(ngx_mcp_flight_t *f, ngx_uint_t clear, time_t hold)
+ngx_mcp_flight_unlock(ngx_mcp_flight_t *f, ngx_mcp_note_e note, time_t hold)
 {
+    u_char     text[NGX_INT64_LEN * 3 + 8];
+    ngx_str_t  unknown, *n;
+
     if (!f->locked) {
         return;
     }
 
     f->locked = 0;
 
-    ngx_mcp_store_unlock(f->vault->mmcf, ngx_mcp_flight_name(f), &f->lock,
-                         clear && !f->lost, (ngx_msec_t) hold * 1000);
+    switch (note) {
+
+    case NGX_MCP_NOTE_BACK:
+        n = &f->note;
+        break;
+
+    case NGX_MCP_NOTE_UNKNOWN:
+        unknown.data = text;
+        unknown.len = ngx_sprintf(text, "%uL %T - %T", f->version, f->first,
+                                  f->asked)
+                      - text;
+        n = &unknown;
+        break;
+
+    default: /* NGX_MCP_NOTE_LEAVE */
+        n = NULL;
+    }
+
+    ngx_mcp_store_unlock(f->vault->mmcf, ngx_mcp_flight_name(f), &f->lock, n,
+                         (ngx_msec_t) hold * 1000);
 }
 
 

@@ -27,6 +27,7 @@ typedef struct {
     time_t                   look;      /* at the store, then */
     time_t                   until;     /* not after that */
     ngx_uint_t               failures;
+    uint64_t                 lost;      /* version, that was said */
 } ngx_mcp_warm_t;
 
 
@@ -43,6 +44,7 @@ struct ngx_mcp_vault_s {
     ngx_rbtree_node_t        flights_sentinel;
     ngx_queue_t              all;
     uint64_t                 serial;            /* of lock owners */
+    ngx_event_t              turn;
 };
 
 
@@ -65,6 +67,8 @@ typedef struct {
     ngx_str_t                lock;              /* owner */
 
     uint64_t                 version;           /* of the record */
+    time_t                   first;             /* refresh of this version */
+    ngx_str_t                note;              /* as the lock call found it */
     mcp_vault_tokens_t       tokens;
     ngx_mcp_record_t         record;            /* to be written */
     time_t                   keep;
@@ -74,6 +78,8 @@ typedef struct {
     unsigned                 locked:1;
     unsigned                 lost:1;    /* a refresh of this version began
                                            before, and its outcome is lost */
+    unsigned                 due:1;     /* begun because the time had come */
+    unsigned                 reread:1;  /* it changed while it was read */
     unsigned                 fresh:1;   /* tokens are of this flight */
 } ngx_mcp_flight_t;
 
@@ -92,6 +98,9 @@ ngx_mcp_flight_t *ngx_mcp_flight_start(ngx_mcp_vault_t *v,
     ngx_mcp_credential_t *cr, const mcp_vault_owner_t *owner, u_char *name,
     ngx_str_t *subject, time_t subject_expires);
 
+/* Somebody else wrote or deleted the record: what is being read is old. */
+void ngx_mcp_flight_changed(ngx_mcp_flight_t *f, uint64_t version);
+
 /* How long a request waits for one at most, ms. */
 ngx_msec_t ngx_mcp_flight_time(ngx_mcp_credential_t *cr);
 
@@ -102,8 +111,16 @@ void ngx_mcp_flight_end_all(ngx_mcp_vault_t *v);
 void ngx_mcp_flight_record(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 
-/* hold: s that nobody shall ask the provider; clear: it did nothing. */
-void ngx_mcp_flight_unlock(ngx_mcp_flight_t *f, ngx_uint_t clear,
+/* What is to be said of the refresh that the lock call noted. */
+typedef enum {
+    NGX_MCP_NOTE_BACK = 0,              /* what was there before: we did not
+                                           ask, or nothing came of it */
+    NGX_MCP_NOTE_LEAVE,                 /* as it is */
+    NGX_MCP_NOTE_UNKNOWN                /* we asked, and have no answer */
+} ngx_mcp_note_e;
+
+/* hold: s that nobody shall ask the provider. */
+void ngx_mcp_flight_unlock(ngx_mcp_flight_t *f, ngx_mcp_note_e note,
     time_t hold);
 
 /* Those who wait ask again; f goes on. */
@@ -142,6 +159,11 @@ ngx_int_t ngx_mcp_warm_keep(ngx_mcp_vault_t *v, u_char *name, time_t later);
 void ngx_mcp_warm_none(ngx_mcp_vault_t *v, u_char *name, ngx_int_t rc,
     const char *reason, time_t retry);
 ngx_uint_t ngx_mcp_warm_failed(ngx_mcp_vault_t *v, u_char *name);
+
+/* 1: it was not said before in this worker that a refresh of this version has
+ * no known outcome. */
+ngx_uint_t ngx_mcp_warm_lost(ngx_mcp_vault_t *v, u_char *name,
+    uint64_t version);
 
 
 #endif /* NGX_MCP_FLIGHT_H */

@@ -11,9 +11,11 @@
 #include "ngx_mcp_flight.h"
 
 
-#define NGX_MCP_FLIGHT_KEEP      600000 /* ms that a write is repeated */
+#define NGX_MCP_FLIGHT_KEEP      (1000 * MCP_VAULT_WRITING)
 #define NGX_MCP_FLIGHT_BACKOFF   30     /* s, at most between two failures */
 #define NGX_MCP_FLIGHT_CLIENT    30     /* s, when the gateway is refused */
+#define NGX_MCP_FLIGHT_AFTER     60     /* s that a record outlives its token */
+#define NGX_MCP_FLIGHT_MOST      3600   /* s, of a Retry-After */
 #define NGX_MCP_FLIGHT_GRANT     (400 * 86400)  /* s that a grant is kept */
 
 
@@ -260,8 +262,9 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
 
     default:
         mcp_str_null(&f->tokens.refresh_token);
-        f->keep = f->tokens.expires ? f->tokens.expires - f->asked
-                                    : NGX_MCP_FLIGHT_GRANT;
+        f->keep = f->tokens.expires
+                  ? f->tokens.expires - f->asked + NGX_MCP_FLIGHT_AFTER
+                  : NGX_MCP_FLIGHT_GRANT;
     }
 
     (void) ngx_mcp_warm_put(f->vault, ngx_mcp_flight_name(f), &f->tokens,
@@ -296,7 +299,7 @@ ngx_mcp_flight_dead(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
     f->keep = NGX_MCP_FLIGHT_GRANT;
 
     if (ngx_mcp_flight_seal(f, "reauth") != NGX_OK) {
-        ngx_mcp_flight_unlock(f, 0, NGX_MCP_FLIGHT_BACKOFF);
+        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_LEAVE, NGX_MCP_FLIGHT_BACKOFF);
         ngx_mcp_flight_none(f, NGX_DECLINED, "grant_dead", 0);
         return;
     }
@@ -320,6 +323,7 @@ ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
     n = ngx_mcp_warm_failed(f->vault, ngx_mcp_flight_name(f));
 
     hold = (time_t) 1 << ngx_min(n - 1, 5);
+    retry_after = ngx_min(retry_after, NGX_MCP_FLIGHT_MOST);
     hold = ngx_max(hold, retry_after);
 
     switch (a->class) {
@@ -344,7 +348,9 @@ ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
 
     hold = ngx_min(hold, ngx_max(retry_after, NGX_MCP_FLIGHT_BACKOFF));
 
-    ngx_mcp_flight_unlock(f, a->class != MCP_OAUTH_UNKNOWN, hold);
+    ngx_mcp_flight_unlock(f, a->class == MCP_OAUTH_UNKNOWN
+                             ? NGX_MCP_NOTE_UNKNOWN : NGX_MCP_NOTE_BACK,
+                          hold);
 
     if (ngx_mcp_warm_keep(f->vault, ngx_mcp_flight_name(f), hold) == NGX_OK) {
         ngx_mcp_flight_wake(f);

@@ -151,12 +151,24 @@ ngx_mcp_flight_written(void *data, ngx_mcp_store_e rc,
              && ngx_memcmp(record->tokens.data, f->record.tokens.data,
                            record->tokens.len) == 0))
     {
+        if (record->version == 0 && !ngx_mcp_flight_user(f) && f->version) {
+
+            /* it came to its end meanwhile: ours is the first of a new one */
+
+            f->version = 0;
+
+            if (ngx_mcp_flight_seal(f, "active") == NGX_OK) {
+                ngx_mcp_flight_write(f);
+                return;
+            }
+        }
+
         ngx_log_error(NGX_LOG_ERR, f->vault->log, 0,
                       "mcp_credential \"%V\": version %uL was written by "
                       "somebody else meanwhile, ours is dropped",
                       &f->cr->name, f->version + 1);
 
-        ngx_mcp_vault_drop(f->vault->mmcf, ngx_mcp_flight_name(f));
+        ngx_mcp_vault_drop(f->vault->mmcf, ngx_mcp_flight_name(f), 0);
 
         f->locked = 0;
         f->fresh = 0;

@@ -136,10 +136,10 @@ ngx_mcp_store_write(ngx_mcp_main_conf_t *mmcf, u_char *name, ngx_str_t *owner,
 
 void
 ngx_mcp_store_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
-    ngx_str_t *owner, ngx_uint_t clear, ngx_msec_t hold)
+    ngx_str_t *owner, ngx_str_t *note, ngx_msec_t hold)
 {
     if (mmcf->redis) {
-        ngx_mcp_store_redis_unlock(mmcf, name, owner, clear, hold);
+        ngx_mcp_store_redis_unlock(mmcf, name, owner, note, hold);
         return;
     }
 

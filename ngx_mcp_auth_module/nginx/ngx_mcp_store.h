@@ -6,9 +6,10 @@
  * refresh takes the lock; what makes it safe is the version, not the lock: a
  * write of a version that is no longer the record's is declined.
  *
- * Before a provider is asked, the lock call notes `flight` in the record: owner
- * and version.  The write takes it away.  Whoever gets the lock later and finds
- * the note of this version knows that a refresh was begun and its outcome lost.
+ * Before a provider is asked, the lock call notes `flight` in the record (the
+ * text is in mcp_vault.h).  The write takes it away.  Whoever gets the lock
+ * later is given the note that was there: when it is of this version a refresh
+ * was begun, and its outcome is not known.
  */
 
 #ifndef NGX_MCP_STORE_H
@@ -31,8 +32,7 @@ typedef struct {
     ngx_str_t            state;         /* "active", "reauth", "revoked" */
     ngx_str_t            tokens;        /* sealed */
     ngx_str_t            meta;          /* sealed: whose it is, for mcpctl */
-    ngx_str_t            flight;        /* "VERSION S OWNER", or empty: a
-                                           refresh of that version began then */
+    ngx_str_t            flight;        /* the note, or empty */
     time_t               expires;       /* of the access token, s; 0: never */
     ngx_msec_t           hold;          /* HELD: nobody asks the provider for so
                                            long, ms; 0: somebody does */
@@ -54,8 +54,8 @@ typedef struct ngx_mcp_store_call_s  ngx_mcp_store_call_t;
 ngx_int_t ngx_mcp_store_read(ngx_mcp_main_conf_t *mmcf, u_char *name,
     ngx_mcp_store_pt done, void *data, ngx_mcp_store_call_t **call);
 
-/* Takes the lock for ttl ms, notes the flight (note: 1), and gives the record
- * as it is now (version 0 and empty when there is none). */
+/* Takes the lock for ttl ms, gives the record as it is now (version 0 and empty
+ * when there is none), and then notes the flight (note: 1). */
 ngx_int_t ngx_mcp_store_lock(ngx_mcp_main_conf_t *mmcf, u_char *name,
     ngx_str_t *owner, ngx_msec_t ttl, ngx_uint_t note, ngx_mcp_store_pt done,
     void *data, ngx_mcp_store_call_t **call);
@@ -72,12 +72,12 @@ ngx_int_t ngx_mcp_store_write(ngx_mcp_main_conf_t *mmcf, u_char *name,
 
 /*
  * Gives the lock back, or (hold, in ms, not 0) leaves it closed so long for
- * everybody: the provider is not to be asked before.  clear: the provider did
- * nothing, so the note goes too.  Nothing depends on the outcome: a lock that
- * stays ends by itself.
+ * everybody: the provider is not to be asked before.  note: what the note shall
+ * be, empty: none, NULL: as it is.  Nothing depends on the outcome: a lock that
+ * stays ends by itself, and a note that stays says more than is true.
  */
 void ngx_mcp_store_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
-    ngx_str_t *owner, ngx_uint_t clear, ngx_msec_t hold);
+    ngx_str_t *owner, ngx_str_t *note, ngx_msec_t hold);
 
 void ngx_mcp_store_cancel(ngx_mcp_store_call_t *call);
 

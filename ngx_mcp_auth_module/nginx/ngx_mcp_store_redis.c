@@ -7,8 +7,7 @@
  *     tok     sealed tokens
  *     meta    sealed: whose it is
  *     exp     end of the access token, s since the epoch; 0: never
- *     fl      "VERSION S OWNER": a refresh of that version began then, and
- *             has not been written
+ *     fl      the note of a refresh that began, and has not been written
  * its lock is PREFIX lock:NAME, and PREFIX creds has the names of all.  What
  * reads and then writes is one script: Redis does nothing in between.
  *
@@ -49,8 +48,13 @@ static const char  ngx_mcp_store_lock_script[] =
     "local r = redis.call('HMGET', KEYS[1], 'v', 'st', 'tok', 'meta', 'exp', "
                          "'fl') "
     "if r[1] and ARGV[3] == '1' then "
-        "redis.call('HSET', KEYS[1], 'fl', "
-                   "r[1] .. ' ' .. ARGV[4] .. ' ' .. ARGV[1]) "
+        "local first = ARGV[4] "
+        "local v, t = string.match(r[6] or '', '^(%d+) (%d+) ') "
+        "if v == r[1] then "
+            "first = t "
+        "end "
+        "redis.call('HSET', KEYS[1], 'fl', r[1] .. ' ' .. first .. ' ' "
+                   ".. ARGV[1] .. ' ' .. ARGV[4]) "
     "end "
     "return {1, r}";
 
@@ -71,21 +75,24 @@ static const char  ngx_mcp_store_write_script[] =
     "if redis.call('GET', KEYS[2]) == ARGV[1] then "
         "redis.call('DEL', KEYS[2]) "
     "end "
-    "redis.call('PUBLISH', ARGV[9], 'cred ' .. ARGV[8]) "
+    "redis.call('PUBLISH', ARGV[9], 'cred ' .. ARGV[8] .. ' ' "
+               ".. redis.call('HGET', KEYS[1], 'v')) "
     "return {1}";
 
-/* ARGV: owner, 1 to clear, hold in ms */
+/* ARGV: owner, hold in ms, the note (absent: as it is) */
 static const char  ngx_mcp_store_unlock_script[] =
     "if redis.call('GET', KEYS[2]) ~= ARGV[1] then "
         "return 0 "
     "end "
-    "if ARGV[2] == '1' then "
+    "if ARGV[3] == '' then "
         "redis.call('HDEL', KEYS[1], 'fl') "
+    "elseif ARGV[3] and redis.call('EXISTS', KEYS[1]) == 1 then "
+        "redis.call('HSET', KEYS[1], 'fl', ARGV[3]) "
     "end "
-    "if ARGV[3] == '0' then "
+    "if ARGV[2] == '0' then "
         "redis.call('DEL', KEYS[2]) "
     "else "
-        "redis.call('SET', KEYS[2], 'hold', 'PX', ARGV[3]) "
+        "redis.call('SET', KEYS[2], 'hold', 'PX', ARGV[2]) "
     "end "
     "return 1";
 
@@ -188,7 +195,7 @@ ngx_mcp_store_redis_write(ngx_mcp_main_conf_t *mmcf, u_char *name,
 
 void
 ngx_mcp_store_redis_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
-    ngx_str_t *owner, ngx_uint_t clear, ngx_msec_t hold)
+    ngx_str_t *owner, ngx_str_t *note, ngx_msec_t hold)
 {
     u_char      keys[384], ms[NGX_INT64_LEN];
     ngx_str_t   argv[NGX_MCP_STORE_ARGS];
@@ -201,9 +208,11 @@ ngx_mcp_store_redis_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
     }
 
     argv[n++] = *owner;
-    ngx_mcp_store_lit(&argv[n], clear ? "1" : "0");
-    n++;
     ngx_mcp_store_redis_number(&argv[n++], ms, hold);
+
+    if (note) {
+        argv[n++] = *note;
+    }
 
     (void) ngx_mcp_redis_send(mmcf->redis_client, n, argv,
                               ngx_mcp_store_redis_ignore, NULL, NULL);

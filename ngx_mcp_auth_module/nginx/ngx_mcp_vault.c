@@ -3,10 +3,10 @@
  * who asks for more.  ngx_mcp_vault.h is the contract; the way to the store and
  * to the provider is in ngx_mcp_flight.c.
  *
- * A warm credential serves without asking anybody: for 60 s since the store was
- * last seen, and never past its end.  After 45 s it is looked at again while it
- * serves; so is one of whose lifetime a fifth is left.  While the store cannot
- * be reached a warm credential serves until its end.
+ * A warm credential serves without asking anybody: for 60 s since its record
+ * was last read or written, and never past its end.  After 45 s it is looked at
+ * again while it serves; so is one of whose lifetime a fifth is left.  What is
+ * published about a record, and the loss of the subscription, drops it.
  *
  * What could not be had is remembered for a second: those who wait ask again
  * when the flight is over, and find it here.
@@ -21,8 +21,11 @@
 #define NGX_MCP_WARM_TIME   60          /* s */
 #define NGX_MCP_WARM_LOOK   45          /* s; then it is looked at again */
 #define NGX_MCP_WARM_NONE   1           /* s, of what could not be had */
+#define NGX_MCP_WARM_TURN   5000        /* ms between two looks for what is
+                                           over */
 
 
+static void ngx_mcp_vault_turn(ngx_event_t *ev);
 static ngx_mcp_warm_t *ngx_mcp_warm_find(ngx_mcp_vault_t *v, u_char *name);
 static ngx_mcp_warm_t *ngx_mcp_warm_entry(ngx_mcp_vault_t *v, u_char *name);
 static void ngx_mcp_warm_delete(ngx_mcp_vault_t *v, ngx_mcp_warm_t *e);
@@ -56,9 +59,48 @@ ngx_mcp_vault_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
     ngx_queue_init(&v->lru);
     ngx_queue_init(&v->all);
 
+    v->turn.handler = ngx_mcp_vault_turn;
+    v->turn.data = v;
+    v->turn.log = cycle->log;
+    v->turn.cancelable = 1;
+
+    ngx_add_timer(&v->turn, NGX_MCP_WARM_TURN);
+
     mmcf->vault = v;
 
     return NGX_OK;
+}
+
+
+/* What is over is not kept, whether somebody asks for it or not. */
+static void
+ngx_mcp_vault_turn(ngx_event_t *ev)
+{
+    time_t            now;
+    ngx_queue_t      *q, *next;
+    ngx_mcp_warm_t   *e;
+    ngx_mcp_vault_t  *v;
+
+    v = ev->data;
+    now = ngx_time();
+
+    for (q = ngx_queue_head(&v->lru);
+         q != ngx_queue_sentinel(&v->lru);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        e = ngx_queue_data(q, ngx_mcp_warm_t, lru);
+
+        /* failures are counted a little longer */
+
+        if (e->rc == NGX_OK ? e->until <= now
+                            : e->until + 2 * NGX_MCP_WARM_TIME <= now)
+        {
+            ngx_mcp_warm_delete(v, e);
+        }
+    }
+
+    ngx_add_timer(ev, NGX_MCP_WARM_TURN);
 }
 
 
@@ -73,8 +115,12 @@ ngx_mcp_vault_exit_worker(ngx_mcp_main_conf_t *mmcf)
         return;
     }
 
+    if (v->turn.timer_set) {
+        ngx_del_timer(&v->turn);
+    }
+
     ngx_mcp_flight_end_all(v);
-    ngx_mcp_vault_drop(mmcf, NULL);
+    ngx_mcp_vault_drop(mmcf, NULL, 0);
 
     ngx_free(v);
     mmcf->vault = NULL;
@@ -91,6 +137,7 @@ ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_warm_t    *e;
     ngx_mcp_vault_t   *v;
     mcp_vault_owner_t  owner;
+    ngx_uint_t         due;
     ngx_mcp_flight_t  *f;
 
     v = ((ngx_mcp_main_conf_t *)
@@ -106,13 +153,17 @@ ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     if (e && e->until > now
         && (e->rc != NGX_OK || ngx_mcp_warm_valid(e, now)))
     {
-        if (e->rc == NGX_OK && f == NULL
-            && (now >= e->look || (e->refresh && now >= e->refresh)))
-        {
+        due = e->refresh && now >= e->refresh;
+
+        if (e->rc == NGX_OK && f == NULL && (due || now >= e->look)) {
+
             /* in the background; a failure changes nothing here */
 
-            (void) ngx_mcp_flight_start(v, cr, &owner, name, subject,
-                                        ctx->principal->exp);
+            f = ngx_mcp_flight_start(v, cr, &owner, name, subject,
+                                     ctx->principal->exp);
+            if (f) {
+                f->due = due;
+            }
         }
 
         return ngx_mcp_vault_answer(r, e, res, reason, retry_after);
@@ -158,11 +209,12 @@ ngx_mcp_vault_cancel(ngx_mcp_keys_waiter_t *w)
 
 
 void
-ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name)
+ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name, uint64_t version)
 {
-    ngx_queue_t      *q;
-    ngx_mcp_warm_t   *e;
-    ngx_mcp_vault_t  *v;
+    ngx_queue_t       *q;
+    ngx_mcp_warm_t    *e;
+    ngx_mcp_vault_t   *v;
+    ngx_mcp_flight_t  *f;
 
     v = mmcf->vault;
 
@@ -173,8 +225,14 @@ ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name)
     if (name) {
         e = ngx_mcp_warm_find(v, name);
 
-        if (e) {
+        if (e && !(e->rc == NGX_OK && version && e->version >= version)) {
             ngx_mcp_warm_delete(v, e);
+        }
+
+        f = ngx_mcp_flight_find(v, name);
+
+        if (f) {
+            ngx_mcp_flight_changed(f, version);
         }
 
         return;
@@ -184,6 +242,31 @@ ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name)
         q = ngx_queue_head(&v->lru);
         ngx_mcp_warm_delete(v, ngx_queue_data(q, ngx_mcp_warm_t, lru));
     }
+
+    for (q = ngx_queue_head(&v->all);
+         q != ngx_queue_sentinel(&v->all);
+         q = ngx_queue_next(q))
+    {
+        ngx_mcp_flight_changed(ngx_queue_data(q, ngx_mcp_flight_t, queue), 0);
+    }
+}
+
+
+/* NAME, or NAME VERSION; anything else may be about any record. */
+void
+ngx_mcp_vault_event(ngx_mcp_main_conf_t *mmcf, ngx_str_t *text)
+{
+    ngx_int_t  version;
+
+    version = 0;
+
+    if (text->len > MCP_VAULT_NAME + 1) {
+        version = ngx_atoi(text->data + MCP_VAULT_NAME + 1,
+                           text->len - MCP_VAULT_NAME - 1);
+    }
+
+    ngx_mcp_vault_drop(mmcf, text->len < MCP_VAULT_NAME ? NULL : text->data,
+                       version == NGX_ERROR ? 0 : version);
 }
 
 
@@ -305,19 +388,14 @@ ngx_mcp_warm_keep(ngx_mcp_vault_t *v, u_char *name, time_t later)
     e = ngx_mcp_warm_find(v, name);
     now = ngx_time();
 
-    if (e == NULL || !ngx_mcp_warm_valid(e, now)) {
+    if (e == NULL || !ngx_mcp_warm_valid(e, now) || e->until <= now) {
         return NGX_DECLINED;
     }
 
-    e->until = ngx_max(e->until, now + later + 1);
     e->look = ngx_max(e->look, now + later);
 
     if (e->refresh) {
         e->refresh = ngx_max(e->refresh, now + later);
-    }
-
-    if (e->expires) {
-        e->until = ngx_min(e->until, e->expires);
     }
 
     return NGX_OK;
@@ -353,6 +431,25 @@ ngx_mcp_warm_failed(ngx_mcp_vault_t *v, u_char *name)
     e = ngx_mcp_warm_entry(v, name);
 
     return e ? ++e->failures : 1;
+}
+
+
+ngx_uint_t
+ngx_mcp_warm_lost(ngx_mcp_vault_t *v, u_char *name, uint64_t version)
+{
+    ngx_mcp_warm_t  *e;
+
+    e = ngx_mcp_warm_entry(v, name);
+
+    if (e && e->lost == version) {
+        return 0;
+    }
+
+    if (e) {
+        e->lost = version;
+    }
+
+    return 1;
 }
 
 

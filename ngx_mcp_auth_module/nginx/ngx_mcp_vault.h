@@ -57,9 +57,14 @@ ngx_int_t ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 /* The waiting request goes; the flight goes on.  Harmless when idle. */
 void ngx_mcp_vault_cancel(ngx_mcp_keys_waiter_t *w);
 
-/* Somebody was revoked, or a record changed elsewhere: what this worker holds
- * of it is dropped.  name: MCP_VAULT_NAME hex digits; NULL: everything. */
-void ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name);
+/* A record changed elsewhere: what this worker holds of it is dropped.  name:
+ * MCP_VAULT_NAME hex digits; NULL: everything.  version: the one that was
+ * written, and is kept if it is here; 0: unknown. */
+void ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name,
+    uint64_t version);
+
+/* What was published about a record, behind "cred ". */
+void ngx_mcp_vault_event(ngx_mcp_main_conf_t *mmcf, ngx_str_t *text);
 
 
 #endif /* NGX_MCP_VAULT_H */
