@@ -442,12 +442,4 @@ is($idp->log - $n, 2, 'lost: one more was asked, not again and again');
 like($t->read_log, qr/outcome is not known/, 'lost: said when it was unknown');
 like($t->read_log, qr/outcome was lost/, 'lost: and what came of it');
 
-
-# ---- nothing of this is in a log
-
-my $logs = join '', $t->read_log, $t->read_file('audit.log'),
-                    $t->read_file('access.log');
-is(join(' ', grep { index($logs, $_) >= 0 } $idp->secrets, $soft->secrets,
-        $vault->secrets), '', 'no secret in a log');
-
 done_testing;
