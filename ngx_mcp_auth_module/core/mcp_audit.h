@@ -28,13 +28,13 @@ typedef struct {
     mcp_str_t            node;
     unsigned             worker;
     const char          *ev;            /* call list auth session metadata
-                                           stream revocation */
+                                           stream revocation credential */
     mcp_str_t            server;
 
     const mcp_message_t *message;       /* may be NULL; gives method, target,
                                            agent, rpc_id, era, params */
     const char          *http_method;   /* when there is no message: GET ...,
-                                           revoke/user ... */
+                                           revoke/user credential/refresh */
 
     const char          *decision;      /* allow deny would_deny error */
     const char          *reason;
@@ -75,6 +75,8 @@ typedef struct {
     unsigned             removed;
 
     mcp_str_t            credential;
+    uint64_t             credential_version;    /* 0: has none */
+    unsigned             refreshed;     /* it was, for this request */
     mcp_str_t            upstream_addr;
     unsigned             upstream_status;
     int64_t              upstream_us;   /* -1: none */

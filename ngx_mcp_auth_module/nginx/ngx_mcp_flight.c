@@ -424,6 +424,10 @@ ngx_mcp_flight_judge(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
 
     valid = f->tokens.expires == 0 || f->tokens.expires > now + 1;
     due = at && now >= at;
+    if (f->keepalive && now - f->tokens.issued >= f->cr->keepalive) {
+        due = 1;
+    }
+
     dead = record->state.len == 6
            && ngx_strncmp(record->state.data, "reauth", 6) == 0;
 
@@ -513,6 +517,8 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
                       "and its outcome is unknown (%V)%s", &f->cr->name,
                       f->version, &record->flight,
                       at ? "; it is not repeated yet" : "");
+
+        ngx_mcp_flight_event(f, 0, "credential_unknown");
     }
 
     if (at == 0) {
@@ -687,6 +693,10 @@ ngx_mcp_flight_free(ngx_mcp_flight_t *f)
 
     if (f->fetch) {
         ngx_mcp_fetch_cancel(f->fetch);
+    }
+
+    if (f->keepalive) {
+        f->vault->sweeping--;
     }
 
     if (f->subject.len) {

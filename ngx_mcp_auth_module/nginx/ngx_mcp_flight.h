@@ -31,6 +31,9 @@ typedef struct {
 } ngx_mcp_warm_t;
 
 
+typedef struct ngx_mcp_sweep_s  ngx_mcp_sweep_t;
+
+
 struct ngx_mcp_vault_s {
     ngx_mcp_main_conf_t     *mmcf;
     ngx_log_t               *log;
@@ -45,6 +48,8 @@ struct ngx_mcp_vault_s {
     ngx_queue_t              all;
     uint64_t                 serial;            /* of lock owners */
     ngx_event_t              turn;
+    ngx_mcp_sweep_t         *sweep;             /* NULL: none */
+    ngx_uint_t               sweeping;          /* flights of it */
 };
 
 
@@ -79,6 +84,7 @@ typedef struct {
     unsigned                 lost:1;    /* a refresh of this version began
                                            before, and its outcome is lost */
     unsigned                 due:1;     /* begun because the time had come */
+    unsigned                 keepalive:1;       /* by the sweep */
     unsigned                 reread:1;  /* it changed while it was read */
     unsigned                 fresh:1;   /* tokens are of this flight */
 } ngx_mcp_flight_t;
@@ -136,6 +142,11 @@ void ngx_mcp_flight_end(ngx_mcp_flight_t *f);
 void ngx_mcp_flight_ask(ngx_mcp_flight_t *f);
 
 
+/* An audit record of a refresh, and its counter.  class 0: it was not asked. */
+void ngx_mcp_flight_event(ngx_mcp_flight_t *f, mcp_oauth_class_e class,
+    const char *reason);
+
+
 /* ngx_mcp_flight_write.c */
 
 /* f->tokens into f->record, sealed for the next version. */
@@ -143,6 +154,11 @@ ngx_int_t ngx_mcp_flight_seal(ngx_mcp_flight_t *f, const char *state);
 
 /* Writes f->record; ends f. */
 void ngx_mcp_flight_write(ngx_mcp_flight_t *f);
+
+
+/* ngx_mcp_vault_sweep.c */
+ngx_int_t ngx_mcp_sweep_init_worker(ngx_mcp_vault_t *v, ngx_cycle_t *cycle);
+void ngx_mcp_sweep_exit_worker(ngx_mcp_vault_t *v);
 
 
 /* ngx_mcp_vault.c */

@@ -27,6 +27,8 @@ static void ngx_mcp_flight_class(ngx_mcp_flight_t *f,
     ngx_mcp_fetch_result_t *res, mcp_oauth_answer_t *a);
 static void ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a);
 static void ngx_mcp_flight_dead(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a);
+static const char *ngx_mcp_flight_reason(ngx_mcp_flight_t *f,
+    mcp_oauth_class_e class);
 static void ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
     time_t retry_after);
 
@@ -48,6 +50,7 @@ ngx_mcp_flight_ask(ngx_mcp_flight_t *f)
     a.class = MCP_OAUTH_TRANSIENT;
     a.error = "not_sent";
 
+    ngx_mcp_flight_event(f, a.class, ngx_mcp_flight_reason(f, a.class));
     ngx_mcp_flight_failed(f, &a, 1);
 }
 
@@ -169,6 +172,8 @@ ngx_mcp_flight_asked(void *data, ngx_mcp_fetch_result_t *res)
                   &f->cr->name, mcp_oauth_class_name(a.class),
                   a.error ? ", " : "", a.error ? a.error : "", res->status);
 
+    ngx_mcp_flight_event(f, a.class, ngx_mcp_flight_reason(f, a.class));
+
     switch (a.class) {
 
     case MCP_OAUTH_OK:
@@ -267,6 +272,11 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
                   : NGX_MCP_FLIGHT_GRANT;
     }
 
+    if (f->cr->stats && f->cr->type == NGX_MCP_CREDENTIAL_CLIENT) {
+        f->cr->stats->states[NGX_MCP_STATS_ACTIVE] = 1;
+        f->cr->stats->expires = f->tokens.expires;
+    }
+
     (void) ngx_mcp_warm_put(f->vault, ngx_mcp_flight_name(f), &f->tokens,
                             f->version + 1, 1);
 
@@ -311,14 +321,72 @@ ngx_mcp_flight_dead(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
 }
 
 
+static const char *
+ngx_mcp_flight_reason(ngx_mcp_flight_t *f, mcp_oauth_class_e class)
+{
+    switch (class) {
+
+    case MCP_OAUTH_OK:
+        return "credential";
+
+    case MCP_OAUTH_CLIENT_BAD:
+        return "credential_client";
+
+    case MCP_OAUTH_GRANT_DEAD:
+    case MCP_OAUTH_INTERACT:
+        return ngx_mcp_flight_user(f) ? "grant_dead" : "credential_refused";
+
+    case MCP_OAUTH_UNKNOWN:
+        return "credential_unknown";
+
+    default: /* MCP_OAUTH_TRANSIENT */
+        return "credential_provider";
+    }
+}
+
+
+void
+ngx_mcp_flight_event(ngx_mcp_flight_t *f, mcp_oauth_class_e class,
+    const char *reason)
+{
+    mcp_audit_t      a;
+    mcp_principal_t  p;
+
+    static const char  *methods[] = {
+        NULL, "credential/get", "credential/exchange", "credential/refresh"
+    };
+
+    if (class && f->cr->stats) {
+        (void) ngx_atomic_fetch_add(&f->cr->stats->asked[class - 1], 1);
+    }
+
+    ngx_memzero(&a, sizeof(mcp_audit_t));
+    ngx_memzero(&p, sizeof(mcp_principal_t));
+
+    p.iss = f->owner.issuer;
+    p.user = f->owner.user;
+    p.client = f->owner.client;
+
+    a.ev = "credential";
+    a.http_method = methods[f->cr->type];
+    a.decision = (class == MCP_OAUTH_OK) ? "allow" : "error";
+    a.reason = reason;
+    a.principal = &p;
+    a.credential = *(mcp_str_t *) &f->cr->name;
+    a.credential_version = f->version + (class == MCP_OAUTH_OK);
+    a.credential_us = class ? (int64_t) (ngx_mcp_now_us() - f->asked_us) : -1;
+
+    ngx_mcp_log_event(f->vault->mmcf, &a);
+}
+
+
 /* Nobody asks the provider for a while, here or anywhere. */
 static void
 ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
     time_t retry_after)
 {
-    time_t       hold;
-    ngx_uint_t   n;
-    const char  *reason;
+    time_t      hold;
+    ngx_uint_t  n;
 
     n = ngx_mcp_warm_failed(f->vault, ngx_mcp_flight_name(f));
 
@@ -326,24 +394,8 @@ ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
     retry_after = ngx_min(retry_after, NGX_MCP_FLIGHT_MOST);
     hold = ngx_max(hold, retry_after);
 
-    switch (a->class) {
-
-    case MCP_OAUTH_CLIENT_BAD:
+    if (a->class == MCP_OAUTH_CLIENT_BAD) {
         hold = ngx_max(hold, NGX_MCP_FLIGHT_CLIENT);
-        reason = "credential_client";
-        break;
-
-    case MCP_OAUTH_GRANT_DEAD:
-    case MCP_OAUTH_INTERACT:
-        reason = "credential_refused";
-        break;
-
-    case MCP_OAUTH_UNKNOWN:
-        reason = "credential_unknown";
-        break;
-
-    default:
-        reason = "credential_provider";
     }
 
     hold = ngx_min(hold, ngx_max(retry_after, NGX_MCP_FLIGHT_BACKOFF));
@@ -358,5 +410,6 @@ ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
         return;
     }
 
-    ngx_mcp_flight_none(f, NGX_ERROR, reason, hold);
+    ngx_mcp_flight_none(f, NGX_ERROR, ngx_mcp_flight_reason(f, a->class),
+                        hold);
 }

@@ -226,6 +226,8 @@ ngx_mcp_flight_rewrite(ngx_mcp_flight_t *f)
                       "written, and is lost%s", &f->cr->name, f->version + 1,
                       ngx_mcp_flight_user(f) ? "; the grant may be, too" : "");
 
+        ngx_mcp_flight_event(f, 0, "credential_store");
+
         if (f->fresh) {
             ngx_mcp_flight_end(f);
             return;

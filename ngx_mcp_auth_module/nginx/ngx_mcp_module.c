@@ -276,10 +276,11 @@ ngx_mcp_enter_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_mcp_init_module(ngx_cycle_t *cycle)
 {
-    ngx_uint_t            i;
-    ngx_mcp_server_t    **svp;
-    ngx_mcp_counters_t   *counters;
-    ngx_mcp_main_conf_t  *mmcf;
+    ngx_uint_t              i;
+    ngx_mcp_server_t      **svp;
+    ngx_mcp_counters_t     *counters;
+    ngx_mcp_main_conf_t    *mmcf;
+    ngx_mcp_credential_t  **crp;
 
     mmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_mcp_auth_module);
@@ -294,6 +295,15 @@ ngx_mcp_init_module(ngx_cycle_t *cycle)
 
     for (i = 0; i < mmcf->servers.nelts; i++) {
         svp[i]->stats = ngx_mcp_stats_of(counters->servers, &svp[i]->name);
+    }
+
+    crp = mmcf->credentials.elts;
+
+    for (i = 0; i < mmcf->credentials.nelts; i++) {
+        if (crp[i]->type != NGX_MCP_CREDENTIAL_STATIC) {
+            crp[i]->stats = ngx_mcp_stats_credential(counters->credentials,
+                                                     &crp[i]->name);
+        }
     }
 
     return NGX_OK;

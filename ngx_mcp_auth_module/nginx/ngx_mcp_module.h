@@ -140,6 +140,7 @@ struct ngx_mcp_credential_s {
     ngx_str_t                connect_url;
     ngx_str_t                fallback_name;
     ngx_mcp_credential_t    *fallback;  /* for callers who can have none */
+    ngx_mcp_stats_credential_t  *stats; /* set in init_module; NULL: none */
 
     ngx_str_t                conf_file;
     ngx_uint_t               conf_line;

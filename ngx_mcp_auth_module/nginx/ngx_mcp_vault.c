@@ -68,7 +68,7 @@ ngx_mcp_vault_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
 
     mmcf->vault = v;
 
-    return NGX_OK;
+    return ngx_mcp_sweep_init_worker(v, cycle);
 }
 
 
@@ -119,6 +119,7 @@ ngx_mcp_vault_exit_worker(ngx_mcp_main_conf_t *mmcf)
         ngx_del_timer(&v->turn);
     }
 
+    ngx_mcp_sweep_exit_worker(v);
     ngx_mcp_flight_end_all(v);
     ngx_mcp_vault_drop(mmcf, NULL, 0);
 

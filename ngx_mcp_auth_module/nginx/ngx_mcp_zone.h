@@ -46,6 +46,7 @@ typedef struct {
     ngx_mcp_limit_t      token_limit;
     ngx_mcp_worker_slot_t  workers[NGX_MCP_WORKERS];
     ngx_mcp_stats_t      servers[NGX_MCP_STATS_SERVERS];
+    ngx_mcp_stats_credential_t  credentials[NGX_MCP_STATS_CREDENTIALS];
 } ngx_mcp_counters_t;
 
 
