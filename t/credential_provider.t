@@ -7,7 +7,7 @@
 # Under each fault there are three callers: one whose access token is due to be
 # refreshed and still good, one whose access token has expired, and a
 # credential of the gateway itself (client_credentials) that it does not have
-# yet.
+# yet.  Four providers have faults at the same time, each another one.
 
 use strict;
 use warnings;
@@ -25,28 +25,29 @@ use MCP::Vault;
 
 my $t = MCP::Test->new;
 my $okta = MCP::Issuer->new($t, static => 1);
-my $idp = MCP::Provider->start($t, name => 'idp', port => 8090,
-    clients => { gw => { secret => 'gw-secret-of-faults', auth => 'post' } });
-
-# a provider whose used refresh tokens live a while, as Okta and Atlassian
-
-my $soft = MCP::Provider->start($t, name => 'soft', port => 8091, grace => 600,
-    clients => { gw => { secret => 'gw-secret-of-faults', auth => 'post' } });
-
 my $redis = MCP::Redis->start($t);
 my $vault = MCP::Vault->new($t);
 
-$idp->resource(port => 8081);
-$soft->resource(port => 8082);
+# The last one's used refresh tokens live a while, as Okta's and Atlassian's.  A
+# lane is a provider, the server behind it, and what people have of it.
 
-# name, class, what is on record, options:
-#   do => [...]    what it does; or enter, leave: functions
+my $lanes = 4;
+my @lanes = map {
+    my $idp = MCP::Provider->start($t, name => "idp$_", port => 8090 + $_,
+        grace => $_ == $lanes - 1 ? 600 : 0, clients => {
+            gw => { secret => 'gw-secret-of-faults', auth => 'post' } });
+
+    $idp->resource(port => 8060 + $_);
+
+    { n => $_, idp => $idp, up => 8060 + $_, credential => "people$_" };
+} 0 .. $lanes - 1;
+
+# name, class, options:
+#   do => [...]    what it does, or down => 1
 #   soft => 1      it happened and the answer is bad: a grant lives on only
 #                  where a used refresh token does
 #   hold => s      nobody asks again for so long
 #   dead => 1      the person has to grant it again
-# A busy provider is asked at most twice in the time that this looks, each time
-# for one caller.
 
 my @faults = (
     { name => '500', class => 'transient', do => ['status', status => 500] },
@@ -62,8 +63,7 @@ my @faults = (
       do => ['body', body => '{"ok":false,"error":"ratelimited"}'] },
     { name => 'an error that nobody knows, in a 200', class => 'transient',
       do => ['body', body => '{"error":"moon_phase"}'] },
-    { name => 'down', class => 'transient',
-      enter => sub { $idp->stop }, leave => sub { $idp->restart } },
+    { name => 'down', class => 'transient', down => 1 },
 
     { name => '502', class => 'unknown', do => ['status', status => 502] },
     { name => '504', class => 'unknown', do => ['status', status => 504] },
@@ -124,66 +124,59 @@ my %reason = (transient => 'credential_provider',
               grant_dead => 'credential_refused',
               interact => 'credential_refused');
 
-my $n = 0;
-my $own = join '', map {
-    my $i = $n++;
-    my $to = $_->{soft} ? $soft : $idp;
-    my $up = $_->{soft} ? 8082 : 8081;
-
-    $_->{n} = $i;
-    <<"END";
-    mcp_credential own_$i {
-        type           client_credentials;
-        token_endpoint @{[ $to->endpoint ]};
+my $common = <<'END';
         auth_method    client_secret_post;
         client_id      gw;
-        client_secret  \${file:%%TESTDIR%%/client.secret};
-        scope          fault-$i;
+        client_secret  ${file:%%TESTDIR%%/client.secret};
         timeout        500ms;
-    }
-    mcp_server own_$i {
-        resource https://mcp.example.com/mcp;
-        issuer okta;
-        credential own_$i;
-        role * { allow tool *; }
-    }
-    server {
-        listen unix:%%TESTDIR%%/own-$i;
-        location / { mcp_auth own_$i;
-                     proxy_pass http://127.0.0.1:%%PORT_$up%%; }
-    }
 END
-} @faults;
 
-my ($places, $people) = ('', '');
+my $server = 'resource https://mcp.example.com/mcp; issuer okta;'
+             . ' role * { allow tool *; }';
+my ($blocks, $places) = ('', '');
 
-$places .= "location /own-$_ { proxy_pass http://unix:%%TESTDIR%%/own-$_:/; }\n"
-    for 0 .. $#faults;
+for my $lane (@lanes) {
+    my ($name, $endpoint) = ($lane->{credential}, $lane->{idp}->endpoint);
+    my $grace = $lane->{n} == $lanes - 1 ? 'grace 600s;' : '';
 
-for (['jira', $idp, 8081], ['wiki', $soft, 8082]) {
-    my ($name, $to, $up) = @$_;
-    my $grace = $name eq 'wiki' ? 'grace 600s;' : '';
-
-    $people .= <<"END";
+    $blocks .= <<"END";
     mcp_credential $name {
         type           user;
-        token_endpoint @{[ $to->endpoint ]};
-        auth_method    client_secret_post;
-        client_id      gw;
-        client_secret  \${file:%%TESTDIR%%/client.secret};
-        timeout        500ms;
+        token_endpoint $endpoint;
+$common
         connect_url    https://gw.example.com/connect/$name;
         $grace
     }
-    mcp_server $name {
-        resource https://mcp.example.com/mcp;
-        issuer okta;
-        credential $name;
-        role * { allow tool *; }
-    }
+    mcp_server $name { credential $name; $server }
 END
-    $places .= "location /$name { mcp_auth $name;"
-               . " proxy_pass http://127.0.0.1:%%PORT_$up%%; }\n";
+    $places .= "location = /$name { mcp_auth $name;"
+               . " proxy_pass http://127.0.0.1:%%PORT_$lane->{up}%%; }\n";
+}
+
+# faults take lanes in turn; each has a credential of the gateway for itself
+
+my $turn = 0;
+
+for my $i (0 .. $#faults) {
+    my $f = $faults[$i];
+    my $lane = $lanes[$f->{soft} ? $lanes - 1 : $turn++ % ($lanes - 1)];
+    my $endpoint = $lane->{idp}->endpoint;
+
+    $f->{lane} = $lane;
+    $f->{own} = "own$i";
+    push @{$lane->{faults}}, $f;
+
+    $blocks .= <<"END";
+    mcp_credential own$i {
+        type           client_credentials;
+        token_endpoint $endpoint;
+        scope          fault-$i;
+$common
+    }
+    mcp_server own$i { credential own$i; $server }
+END
+    $places .= "location = /own$i { mcp_auth own$i;"
+               . " proxy_pass http://127.0.0.1:%%PORT_$lane->{up}%%; }\n";
 }
 
 $t->write_file('client.secret', "gw-secret-of-faults\n");
@@ -197,8 +190,7 @@ http {
     mcp_vault_keys @{[ $vault->file ]};
     mcp_redis { server @{[ $redis->server ]}; }
     %%ISSUER_okta%%
-    $people
-    $own
+    $blocks
     server {
         listen 127.0.0.1:%%PORT_8080%% reuseport;
         location /status { mcp_status; }
@@ -216,33 +208,44 @@ my $serial = 0;
 # A person with a grant whose access token ends in so many seconds.
 
 sub person {
-    my ($fault, $left) = @_;
-    my $to = $fault->{soft} ? $soft : $idp;
-    my $credential = $fault->{soft} ? 'wiki' : 'jira';
+    my ($lane, $left) = @_;
     my $name = 'person-' . ++$serial;
-    my $grant = $to->grant($name);
-    my $owner = { credential => $credential, issuer => $okta->{issuer},
-                  user => $name };
+    my $grant = $lane->{idp}->grant($name);
+    my $owner = { credential => $lane->{credential},
+                  issuer => $okta->{issuer}, user => $name };
 
     $grant->{expires} = int(time) + $left;
     my $record = $vault->write($redis, $owner, $grant, issued => time - 300);
 
-    return { name => $name, grant => $grant, owner => $owner, idp => $to,
-             uri => "/$credential", record => $record,
+    return { name => $name, grant => $grant, owner => $owner,
+             uri => "/$lane->{credential}", record => $record,
              token => $okta->token(sub => $name) };
 }
 
 
-# (status, who the server was told it is, the response)
+# Calls of several at once, for each of them (status, who the server was told it is, the
+# response)
 
-sub call {
-    my ($who) = @_;
-    my $r = call_tool($who->{uri}, 'echo', {}, token => $who->{token});
-    my $told = ($r->{status} // 0) == 200 ? MCP::Provider->told($r) : undef;
+sub calls {
+    my (@who) = @_;
+    my @conns = map {
+        mcp_start($_->{uri}, rpc('tools/call', { name => 'echo',
+                                                 arguments => {} }),
+                  token => $_->{token})
+    } @who;
 
-    return ($r->{status} // 0, $told ? $told->{user} // $told->{client} : '',
-            $r);
+    return map {
+        my $r = $_->read_response;
+        my $told = ($r->{status} // 0) == 200 ? MCP::Provider->told($r)
+                                              : undef;
+
+        [ $r->{status} // 0, $told ? $told->{user} // $told->{client} : '',
+          $r ]
+    } @conns;
 }
+
+
+sub call { my ($got) = calls(@_); return @$got }
 
 
 sub works {
@@ -252,7 +255,7 @@ sub works {
 }
 
 
-# what the audit says of someone since a place in it: reason -> times
+# what the audit says of each since the last time: name -> reason -> times
 
 my $read = 0;
 
@@ -266,7 +269,7 @@ sub reasons {
         last unless $line =~ /\n\z/;
         $read = tell $fh;
         my $a = JSON::PP->new->utf8->decode($line);
-        $got{$a->{user} // ''}{$a->{reason} // 'ok'}++;
+        $got{$a->{user} // ''}{$a->{reason} // 'ok'}++ if $a->{ev} eq 'call';
     }
 
     return \%got;
@@ -281,101 +284,125 @@ sub lift {
 }
 
 
-sub fault {
+sub begin {
     my ($f) = @_;
-    my $name = $f->{name};
-    my $to = $f->{soft} ? $soft : $idp;
-    my $asked = $to->log;
-    my $log = length $t->read_log;
+    my $lane = $f->{lane};
 
-    my $due = person($f, 25);
-    my $gone = person($f, -5);
-    my $own = { name => 'gw', uri => "/own-$f->{n}", record => $vault->name({
-                    credential => "own_$f->{n}", scope => "fault-$f->{n}" }),
-                token => $okta->token(sub => "owner-$f->{n}") };
-    my @all = ($due, $gone, $own);
+    $f->{asked} = $lane->{idp}->log;
+    $f->{due} = person($lane, 25);
+    $f->{gone} = person($lane, -5);
+    $f->{self} = {
+        name => 'gw', uri => "/$f->{own}", token => $okta->token(
+            sub => "owner-of-$f->{own}"),
+        record => $vault->name({ credential => $f->{own},
+                                 scope => $f->{own} =~ s/own/fault-/r }),
+    };
 
-    reasons();
-    $f->{do} ? $to->misbehave(@{$f->{do}}) : $f->{enter}->();
+    $f->{down} ? $lane->{idp}->stop : $lane->{idp}->misbehave(@{$f->{do}});
+}
 
-    my (%seen, %told, $retry, $shown);
-    my $end = time + 1;
 
-    while (time < $end) {
-        for my $who (@all) {
-            my ($status, $told, $r) = call($who);
+sub look {
+    my (@f) = @_;
+    my @who = map { @$_{qw/ due gone self /} } @f;
+    my $began = time;
 
-            $seen{$who->{name}}{$status}++;
-            $told{$who->{name}}{$told}++ if $told ne '';
-            $retry = $r->{headers}{'retry-after'} if $status == 503;
-            $shown = $r->{body} if $who == $gone;
+    while (time < $began + 1) {
+        my @got = calls(@who);
+
+        for my $i (0 .. $#who) {
+            my ($status, $told, $r) = @{$got[$i]};
+
+            $who[$i]{seen}{$status}++;
+            $who[$i]{told}{$told}++ if $told ne '';
+            $who[$i]{retry} = $r->{headers}{'retry-after'} if $status == 503;
+            $who[$i]{body} = $r->{body};
         }
 
         sleep 0.02;
     }
 
-    is(join(' ', keys %{$seen{$due->{name}}}), '200',
-       "$name: the old token serves");
-    is(join(' ', keys %{$told{$due->{name}}}), $due->{name}, "$name: as hers");
-    is(join(' ', keys %{$seen{$gone->{name}}}), $f->{dead} ? '200' : '503',
+    $_->{looked} = time - $began for @f;
+}
+
+
+sub check {
+    my ($f, $log, $reasons) = @_;
+    my ($name, $lane) = @$f{qw/ name lane /};
+    my ($due, $gone, $self) = @$f{qw/ due gone self /};
+    my $idp = $lane->{idp};
+
+    is(join(' ', keys %{$due->{seen}}), '200', "$name: the old token serves");
+    is(join(' ', keys %{$due->{told}}), $due->{name}, "$name: as hers");
+    is(join(' ', keys %{$gone->{seen}}), $f->{dead} ? '200' : '503',
        "$name: without one it is refused");
-    is(join(' ', keys %{$told{$gone->{name}} || {}}), '',
+    is(join(' ', keys %{$gone->{told} || {}}), '',
        "$name: and nothing forwarded");
-    is(join(' ', keys %{$seen{gw}}), '503', "$name: the gateway's own, too");
+    is(join(' ', keys %{$self->{seen}}), '503',
+       "$name: the gateway's own, too");
 
-    like($retry, qr/\A[1-9]\d?\z/, "$name: Retry-After");
-    cmp_ok($retry, '>=', 1 + $f->{hold} / 2, "$name: long enough") if $f->{hold};
+    for my $who ($self, $f->{dead} ? () : $gone) {
+        my $retry = $who->{retry} // '';
 
-    if ($f->{dead}) {
-        like($shown, qr!https://gw\.example\.com/connect/!,
-             "$name: told where to connect");
+        like($retry, qr/\A[1-9]\d?\z/, "$name: Retry-After");
+        cmp_ok($retry, '>=', 1 + $f->{hold} / 2, "$name: long enough")
+            if $f->{hold};
     }
+
+    like($gone->{body}, qr!https://gw\.example\.com/connect/!,
+         "$name: told where to connect") if $f->{dead};
 
     # the class, in the log and on record
 
-    my $said = substr $t->read_log, $log;
-    my %class = map { $_ => 1 } $said =~ /token endpoint: (\w+)/g;
+    my $mine = qr/mcp_credential "(?:$lane->{credential}|$f->{own})"/;
+    my @class = $log =~ /$mine: token endpoint: (\w+)/g;
+    my %class = map { $_ => 1 } @class;
 
     is(join(' ', sort keys %class), $f->{class}, "$name: the class");
-
-    my $reasons = reasons();
-    my $want = $f->{dead} ? 'grant_dead' : $reason{$f->{class}};
 
     # whoever comes while nobody may ask does not know why that is
 
     my %said = %{$reasons->{$gone->{name}} || {}};
+    my $want = $f->{dead} ? 'grant_dead' : $reason{$f->{class}};
+
     ok(delete $said{$want}, "$name: on record");
     delete $said{credential_provider};
     is(join(' ', %said), '', "$name: and nothing else");
 
-    # how often it was asked: once or twice for each of the three
+    # how often it was asked: for each of the three once in a second at most,
+    # and of the grants that are over once
 
-    my $n = $f->{enter} ? () = $said =~ /token endpoint:/g
-                        : $to->log - $asked;
-    my $once = $f->{hold} || $f->{dead} ? 4 : 7;
+    my $n = $f->{down} ? @class : $idp->log - $f->{asked};
+    my $each = $f->{hold} ? 1 : 2 + int $f->{looked};
 
     cmp_ok($n, '>=', 3, "$name: it was asked");
-    cmp_ok($n, '<=', $once, "$name: not over and over");
+    cmp_ok($n, '<=', $f->{dead} ? 2 + $each : 3 * $each,
+           "$name: not over and over");
 
     if ($f->{hold}) {
         my $left = $redis->command('PTTL',
                                    "$redis->{prefix}lock:$gone->{record}");
         cmp_ok($left, '>', 1000 * ($f->{hold} - 4), "$name: held off");
     }
+}
 
-    # it is well again
 
-    $f->{do} ? $to->behave : $f->{leave}->();
-    lift($_) for @all;
+# it is well again
 
-    ok(MCP::Test::wait_until(15, sub { works($own) }),
+sub after {
+    my ($f) = @_;
+    my ($name, $lane) = @$f{qw/ name lane /};
+    my ($due, $gone, $self) = @$f{qw/ due gone self /};
+    my $idp = $lane->{idp};
+
+    ok(MCP::Test::wait_until(15, sub { works($self) }),
        "$name: the gateway's own comes back");
 
     if ($f->{dead}) {
         is($vault->read($redis, $_->{owner})->{state}, 'reauth',
            "$name: to be granted again") for $due, $gone;
 
-        my $again = $to->grant($gone->{name});
+        my $again = $idp->grant($gone->{name});
         my $version = $vault->read($redis, $gone->{owner})->{version};
 
         $vault->write($redis, $gone->{owner}, $again,
@@ -387,39 +414,57 @@ sub fault {
 
     ok(MCP::Test::wait_until(15, sub { works($gone) }),
        "$name: who had none is served");
-    ok($to->alive($_->{grant}), "$name: the grant lives") for $due, $gone;
+    ok($idp->alive($_->{grant}), "$name: the grant lives") for $due, $gone;
     is($vault->read($redis, $_->{owner})->{state}, 'active',
        "$name: it is not called dead") for $due, $gone;
-    is($to->count(reuse => 1), 0, "$name: no used token was shown again");
+    is($idp->count(reuse => 1), 0, "$name: no used token was shown again");
 
     my $r = $vault->read($redis, $gone->{owner});
     cmp_ok($r->{version}, '>=', 2, "$name: a new version is stored");
-    is($to->who($r->{tokens}{access_token})->{user}, $gone->{name},
+    is($idp->who($r->{tokens}{access_token})->{user}, $gone->{name},
        "$name: and hers");
 }
 
 
 my $only = $ENV{MCP_TEST_FAULT};
 
-for my $f (@faults) {
-    next if defined $only && $f->{name} !~ /$only/;
-    fault($f);
+while (my @now = grep { defined } map { shift @{$_->{faults}} } @lanes) {
+    @now = grep { $_->{name} =~ /$only/ } @now if defined $only;
+    next unless @now;
+
+    my $from = length $t->read_log;
+
+    reasons();
+    begin($_) for @now;
+    look(@now);
+
+    my $log = substr $t->read_log, $from;
+    my $reasons = reasons();
+
+    check($_, $log, $reasons) for @now;
+
+    for my $f (@now) {
+        $f->{down} ? $f->{lane}{idp}->restart : $f->{lane}{idp}->behave;
+        lift($_) for @$f{qw/ due gone self /};
+    }
+
+    after($_) for @now;
 }
 
 
 # ---- revoked at the provider
 
-my $who = person({}, 25);
-ok(works($who), 'before it was revoked');
+my $lane = $lanes[0];
+my $idp = $lane->{idp};
+my $who = person($lane, -5);
 
-$who = person({}, -5);
 $idp->revoke($who->{name});
-$n = $idp->log;
+my $n = $idp->log;
 
 my ($status, $told, $r) = call($who);
 is($status, 200, 'revoked: an answer for the client');
 is($told, '', 'revoked: not forwarded');
-like($r->{body}, qr!https://gw\.example\.com/connect/jira!,
+like($r->{body}, qr!https://gw\.example\.com/connect/people0!,
      'revoked: told where to connect');
 call($who) for 1 .. 5;
 is($idp->log - $n, 1, 'revoked: asked once');
@@ -429,7 +474,7 @@ is($vault->read($redis, $who->{owner})->{state}, 'reauth',
 
 # ---- the rotation happened, its answer is lost, and there is no grace
 
-$who = person({}, -5);
+$who = person($lane, -5);
 $n = $idp->log;
 $idp->misbehave('close', effect => 1, times => 1);
 is((call($who))[0], 503, 'lost: not known');
@@ -437,9 +482,9 @@ is($vault->read($redis, $who->{owner})->{state}, 'active',
    'lost: nobody calls it dead yet');
 ok(MCP::Test::wait_until(15, sub { (call($who))[0] == 200 }),
    'lost: then it is known');
-like((call($who))[2]{body}, qr!/connect/jira!, 'lost: has to be granted');
+like((call($who))[2]{body}, qr!/connect/people0!, 'lost: has to be granted');
 is($idp->log - $n, 2, 'lost: one more was asked, not again and again');
-like($t->read_log, qr/outcome is not known/, 'lost: said when it was unknown');
-like($t->read_log, qr/outcome was lost/, 'lost: and what came of it');
+ok($t->read_log =~ /outcome is unknown/, 'lost: said when it was unknown');
+ok($t->read_log =~ /outcome was lost/, 'lost: and what came of it');
 
 done_testing;
