@@ -10,11 +10,8 @@
 #include <stdlib.h>
 
 #include <jwt.h>
-#include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 
 
@@ -27,46 +24,6 @@ static const char *mcp_assertion_text(const mcp_mem_t *mem,
 static int mcp_assertion_claims(jwt_t *jwt, const mcp_assertion_conf_t *conf,
     int64_t now, const mcp_mem_t *mem);
 static int mcp_assertion_jti(jwt_t *jwt);
-
-
-int
-mcp_assertion_check(mcp_assertion_conf_t *conf, const char **error)
-{
-    BIO       *bio;
-    char       group[32];
-    EVP_PKEY  *key;
-
-    *error = NULL;
-
-    bio = BIO_new_mem_buf(conf->key.data, (int) conf->key.len);
-    key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *) "") : NULL;
-
-    BIO_free(bio);
-    ERR_clear_error();
-
-    if (key == NULL) {
-        *error = "the key is no private key in PEM without a passphrase";
-        return MCP_ERROR;
-    }
-
-    if (EVP_PKEY_is_a(key, "EC")
-        && EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) == 1
-        && strcmp(group, "prime256v1") == 0) /* lint: strcmp, OpenSSL's */
-    {
-        conf->es256 = 1;
-
-    } else if (EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) >= 2048) {
-        conf->es256 = 0;
-
-    } else {
-        *error = "the key is neither RSA of 2048 bits or more nor on P-256";
-    }
-
-    EVP_PKEY_free(key);
-    ERR_clear_error();
-
-    return *error ? MCP_ERROR : MCP_OK;
-}
 
 
 int

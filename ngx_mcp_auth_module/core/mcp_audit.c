@@ -181,6 +181,13 @@ mcp_audit_operator_line(const mcp_audit_operator_t *a, unsigned char *out)
     mcp_audit_put_moment(&b, "at", a->at);
     mcp_audit_put_moment(&b, "until", a->until);
     mcp_audit_put_safe(&b, "note", &a->note, MCP_AUDIT_TARGET);
+    mcp_audit_put(&b, "credential", &a->credential, MCP_AUDIT_NAME);
+
+    if (a->credential_version) {
+        mcp_buf_lit(&b, ",\"credential_version\":");
+        mcp_buf_uint(&b, a->credential_version);
+    }
+
     mcp_audit_put_text(&b, "store", a->store);
     mcp_audit_put(&b, "by", &a->by, MCP_AUDIT_NAME);
 

@@ -98,14 +98,14 @@ typedef struct {
 size_t mcp_audit_line(const mcp_audit_t *a, unsigned char *out);
 
 /*
- * What an operator did with tokens or revocations.  Keys have the names and the
- * order that they have in other records; absent when empty.
+ * What an operator did with tokens, revocations or credentials.  Keys have the
+ * names and the order that they have in other records; absent when empty.
  */
 typedef struct {
     int64_t              sec;           /* s since the epoch */
     unsigned             usec;
     mcp_str_t            node;
-    const char          *ev;            /* token revocation */
+    const char          *ev;            /* token revocation credential */
     const char          *method;        /* token/create revoke/user ... */
     const char          *decision;      /* allow error */
     const char          *reason;
@@ -126,6 +126,8 @@ typedef struct {
     int64_t              at;            /* of the watermark, or 0 */
     int64_t              until;
     mcp_str_t            note;          /* label, or why it was revoked */
+    mcp_str_t            credential;
+    uint64_t             credential_version;    /* of its record, or 0 */
     const char          *store;         /* file redis */
     mcp_str_t            by;            /* who */
 } mcp_audit_operator_t;

@@ -98,6 +98,9 @@ int mcp_vault_owner_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_vault_owner_t *o);
 void mcp_vault_owner_by_name(mcp_vault_owner_t *o, const unsigned char *name);
 
+/* How a record is written in Redis, by whomever: see mcp_vault_script.c. */
+extern const char  mcp_vault_write_script[];
+
 /* The id of the key that sealed it, pointing into sealed; empty: malformed. */
 mcp_str_t mcp_vault_key_id(const mcp_str_t *sealed);
 

@@ -58,27 +58,6 @@ static const char  ngx_mcp_store_lock_script[] =
     "end "
     "return {1, r}";
 
-/* ARGV: owner, version, st, tok, meta, exp, keep in s, name, channel */
-static const char  ngx_mcp_store_write_script[] =
-    "local r = redis.call('HMGET', KEYS[1], 'v', 'st', 'tok', 'meta', 'exp', "
-                         "'fl') "
-    "if (r[1] or '0') ~= ARGV[2] or r[2] == 'revoked' then "
-        "return {0, r} "
-    "end "
-    "redis.call('HSET', KEYS[1], "
-               "'v', string.format('%d', tonumber(ARGV[2]) + 1), "
-               "'st', ARGV[3], 'tok', ARGV[4], 'meta', ARGV[5], "
-               "'exp', ARGV[6]) "
-    "redis.call('HDEL', KEYS[1], 'fl') "
-    "redis.call('EXPIRE', KEYS[1], ARGV[7]) "
-    "redis.call('SADD', KEYS[3], ARGV[8]) "
-    "if redis.call('GET', KEYS[2]) == ARGV[1] then "
-        "redis.call('DEL', KEYS[2]) "
-    "end "
-    "redis.call('PUBLISH', ARGV[9], 'cred ' .. ARGV[8] .. ' ' "
-               ".. redis.call('HGET', KEYS[1], 'v')) "
-    "return {1}";
-
 /* ARGV: owner, hold in ms, the note (absent: as it is) */
 static const char  ngx_mcp_store_unlock_script[] =
     "if redis.call('GET', KEYS[2]) ~= ARGV[1] then "
@@ -167,7 +146,7 @@ ngx_mcp_store_redis_write(ngx_mcp_main_conf_t *mmcf, u_char *name,
     ngx_str_t   argv[NGX_MCP_STORE_ARGS];
     ngx_uint_t  n;
 
-    n = ngx_mcp_store_redis_begin(mmcf, argv, ngx_mcp_store_write_script, name,
+    n = ngx_mcp_store_redis_begin(mmcf, argv, mcp_vault_write_script, name,
                                   keys);
     if (n == 0) {
         return NGX_ERROR;
