@@ -68,9 +68,8 @@ describe('downstream credentials', () => {
         return claims(bearer);
     }
 
-    const grant = async (who) => importGrant(redis, key, {
-        credential: 'people', issuer: issuer.url, user: who,
-    }, await provider.grant(who));
+    const grant = async (who) => importGrant(gateway.nginx, 'people', who,
+        issuer.url, await provider.grant(who));
 
     const audit = (match, n) => gateway.audit(match, n);
 
@@ -92,10 +91,14 @@ describe('downstream credentials', () => {
         assert.equal(provider.requests.length - before, 1);
 
         await Promise.all(clients.map((one) => one.close()));
-        const [record] = await audit((r) => r.server === 'machine'
-                                            && r.target === 'show_headers');
-        assert.equal(record.user, 'alice');
-        assert.equal(record.credential.name ?? record.credential, 'machine');
+        const calls = await audit((r) => r.server === 'machine'
+                                         && r.target === 'show_headers', 24);
+        assert.deepEqual([...new Set(calls.map(({ user }) => user))].sort(),
+                         people);
+        for (const { credential, credential_version: version } of calls) {
+            assert.equal(credential, 'machine');
+            assert.equal(version, 1);
+        }
     });
 
     test('a grant that rotates while four clients work', async () => {
@@ -131,6 +134,12 @@ describe('downstream credentials', () => {
         assert.ok(asked >= 3 && asked <= 6, `${asked} refreshes`);
         assert.equal(seen.size, asked + 1, 'each new one was used');
         assert.ok(calls > 100, `${calls} calls`);
+
+        const events = await audit((r) => r.ev === 'credential'
+            && r.method === 'credential/refresh' && r.user === 'alice', asked);
+        assert.deepEqual(events.map((r) => r.credential_version),
+                         events.map((r, i) => i + 2));
+        assert.ok(events.every((r) => r.reason === 'credential'));
 
         provider.seconds = 600;
         await Promise.all(clients.map((one) => one.close()));

@@ -1,13 +1,13 @@
 /*
- * A Redis of the test's own, and a grant of a person in it.
+ * A Redis of the test's own, and how a grant of a person comes into it.
  */
 
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
-import { root } from './nginx.mjs';
+import { module } from './nginx.mjs';
 import { freePort, start, stop } from './process.mjs';
 
 
@@ -31,19 +31,13 @@ export class Redis {
 }
 
 
-/* Perl, since the sealed format is spelled out in t/lib/MCP/Vault.pm. */
-const IMPORT = `
-my $o = JSON::PP->new->utf8->decode(do { local $/; <STDIN> });
-my $vault = bless { keys => [ [ 'one',
-    MIME::Base64::decode_base64($o->{key}) ] ] }, 'MCP::Vault';
-my $redis = bless { dir => $o->{dir}, prefix => 'mcp:' }, 'MCP::Redis';
-$vault->write($redis, $o->{owner}, $o->{tokens});
-`;
+/* What a token endpoint answered becomes somebody's credential, as an operator
+ * would have it. */
+export function importGrant(nginx, credential, user, issuer, answer) {
+    const mcpctl = process.env.MCPCTL ?? join(dirname(module), 'mcpctl');
 
-/* owner: { credential, issuer, user }; key: base64, as in mcp_vault_keys */
-export function importGrant(redis, key, owner, tokens) {
-    execFileSync('perl', ['-It/lib', '-MMIME::Base64', '-MMCP::Vault',
-                          '-MMCP::Redis', '-e', IMPORT],
-                 { cwd: root, input: JSON.stringify({ dir: redis.dir, key,
-                                                      owner, tokens }) });
+    execFileSync(mcpctl, ['--conf', nginx.conf, 'credential', 'import',
+                          credential, '--user', user, '--issuer', issuer],
+                 { input: JSON.stringify(answer),
+                   stdio: ['pipe', 'ignore', 'inherit'] });
 }
