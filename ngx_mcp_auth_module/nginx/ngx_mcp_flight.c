@@ -28,6 +28,11 @@
 #define NGX_MCP_FLIGHT_UNKNOWN   30     /* s, then it is looked at again */
 
 
+#define ngx_mcp_flight_state(record, text)                                    \
+    ((record)->state.len == sizeof(text) - 1                                  \
+     && ngx_memcmp((record)->state.data, text, sizeof(text) - 1) == 0)
+
+
 static ngx_int_t ngx_mcp_flight_copy(ngx_mcp_flight_t *f,
     const mcp_vault_owner_t *owner, ngx_str_t *subject);
 static void ngx_mcp_flight_read(ngx_mcp_flight_t *f);
@@ -339,15 +344,19 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
 
     f->version = record->version;
 
-    if (record->state.len == 7
-        && ngx_strncmp(record->state.data, "revoked", 7) == 0)
-    {
+    if (ngx_mcp_flight_state(record, "revoked")) {
         ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
         ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
         return;
     }
 
-    rc = ngx_mcp_flight_open(f, record);
+    rc = NGX_DECLINED;
+
+    if (ngx_mcp_flight_state(record, "active")
+        || ngx_mcp_flight_state(record, "reauth"))
+    {
+        rc = ngx_mcp_flight_open(f, record);
+    }
 
     if (rc == NGX_OK) {
         ngx_mcp_flight_judge(f, record);
@@ -370,7 +379,7 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
 
     ngx_log_error(NGX_LOG_ERR, f->vault->log, 0,
                   "mcp_credential \"%V\": a grant cannot be opened with the "
-                  "keys of mcp_vault_keys", &f->cr->name);
+                  "keys of mcp_vault_keys, or is none", &f->cr->name);
 
     ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
     ngx_mcp_flight_none(f, NGX_ERROR, "credential_unreadable", 60);
@@ -428,8 +437,7 @@ ngx_mcp_flight_judge(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
         due = 1;
     }
 
-    dead = record->state.len == 6
-           && ngx_strncmp(record->state.data, "reauth", 6) == 0;
+    dead = ngx_mcp_flight_state(record, "reauth");
 
     if (ngx_mcp_flight_user(f) && (dead || f->tokens.refresh_token.len == 0)) {
 
