@@ -188,6 +188,24 @@ is($r->{json}{version}, 2, 'a second import') or diag($r->{err});
 is($r->{json}{replaces}, 1, 'takes the place of the first');
 becomes(serial($second), 'the server is shown the second one', 'jira', 'alice');
 
+# what Redis hears of an import
+
+my $monitor = bless { %$redis, client => undef }, ref $redis;
+$monitor->command('MONITOR');
+
+is(import_of('jira', 'alice', answer($second))->{code}, 0, 'and again');
+is(ctl(qw/ credential show jira --user alice /)->{code}, 0, 'shown');
+
+my $heard = '';
+ok(MCP::Test::wait_until(10, sub {
+    sysread($monitor->{client}{sock}, $heard, 65536, length $heard);
+    return $heard =~ /"HMGET" .*"HMGET" /s;
+}), 'Redis heard of it');
+
+is(join(' ', grep { index($heard, $_) >= 0 } @secrets), '',
+   'but not what the tokens are');
+undef $monitor;
+
 # the gateway refreshes what was imported
 
 my $old = $idp->grant('carol', lifetime => 1);
@@ -342,7 +360,7 @@ my @all = records();
 
 is(row([ grep { $_->{user} eq 'alice' } @all ], 'credential'), 'hub jira',
    'what alice has') or diag(row(\@all, 'user'));
-is(row([ records(qw/ --user alice --credential jira /) ], 'version'), '2',
+is(row([ records(qw/ --user alice --credential jira /) ], 'version'), '3',
    'by user and credential');
 is(scalar records(qw/ --user nobody /), 0, 'an empty list');
 is(row([ records('--issuer', 'https://other') ], 'user'), 'dave',
@@ -356,7 +374,7 @@ like($r->{out}, qr/^CREDENTIAL\ +USER\ +ISSUER\ +STATE\ +VERSION .*\n
 
 $r = ctl(qw/ credential show jira --user alice /);
 is($r->{code}, 0, 'show');
-like($r->{out}, qr/^record\ +$name\ncredential\ +jira\n.*^version\ +2\n
+like($r->{out}, qr/^record\ +$name\ncredential\ +jira\n.*^version\ +3\n
                     .*^refresh\ +yes\n/xms, 'as text');
 
 $r = ctl(qw/ --json credential show jira --user alice /);
@@ -378,7 +396,7 @@ for (['nobody has it', 1, qw/ credential show jira --user nobody /],
 
 # the note of a refresh
 
-$redis->command('HSET', "mcp:cred:$name", 'fl', "2 1000000000 n:1 1000000001");
+$redis->command('HSET', "mcp:cred:$name", 'fl', "3 1000000000 n:1 1000000001");
 $r = ctl(qw/ --json credential show jira --user alice /);
 is($r->{json}[0]{refresh_note}, 'began at 2001-09-09T01:46:41Z, by n:1',
    'a refresh that was begun');

@@ -49,7 +49,8 @@ package MCP::Provider;
 #   change, with => { ... }    [1] members replaced (undef: taken out)
 #   body, body => BYTES, status => N, type => TYPE    [0] as it is
 #   redirect, to => URL        [0] 302
-# Every error repeats the secrets of its request, as some providers do.
+# Every error repeats the secrets of its request, as some providers do; at the
+# end of the test none of them may be in anything that was written.
 
 use strict;
 use warnings;
@@ -113,6 +114,8 @@ sub start {
 
     $self->{stub} = MCP::Upstream->start($t, port => $self->{port},
         handler => sub { $self->handle($_[0]) });
+
+    $t->keep_secret($self);
 
     return $self;
 }
@@ -849,7 +852,7 @@ sub misbehaved {
     return (hang => $s // 60) if $name eq 'silent';
     return (raw => '') if $name eq 'close';
     return (raw => '', reset => 1) if $name eq 'reset';
-    return (body => '', %a{status}) if $name eq 'empty';
+    return (body => '') if $name eq 'empty';
     return (%a, cut => $m->{bytes} // length($json) / 2)
         if $name eq 'truncated';
 

@@ -44,6 +44,7 @@ sub new {
                        exists $o{name} ? (name => $o{name}) : () }, $class;
 
     push @{$self->{keys}}, [ $_, random(32) ] for @{$o{ids} || ['one']};
+    $t->keep_secret($self);
 
     return $self->save;
 }
