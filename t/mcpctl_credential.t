@@ -621,6 +621,60 @@ is(import_of('jira', 'frank', $ok)->{code}, 3, 'Redis is down');
 is(ctl(qw/ credential list /)->{code}, 3, 'for a list too');
 
 
+# ---- what docs/directives.md says is enough for gateways and for mcpctl
+
+my ($acl) = MCP::Ctl::slurp("$FindBin::Bin/../docs/directives.md")
+            =~ /^The ACL user needs (.*)/m;
+my ($gw, $op) = $acl =~ /\A(.*?); `mcpctl` also (.*?)\. Redis must/
+    or die "no ACL in directives.md";
+
+$_ = join ' ', /(?<![\w|])(\+[\w|]+)/g for $gw, $op;
+
+my $strict = MCP::Redis->start($t, port => 0, name => 'strict',
+    admin => [qw/ default /, ''],
+    users => ['default on nopass ~* &* +@all',
+              "gw on >word ~mcp:* &mcp:* -\@all $gw",
+              "op on >word ~mcp:* &mcp:* -\@all $gw $op"]);
+
+$t->write_file('word', "word\n");
+
+sub at_strict {
+    my ($user) = @_;
+    return conf(redis => 'mcp_redis { server ' . $strict->server
+                         . "; user $user; password file:$d/word; }");
+}
+
+$t->write_file('op.conf', $t->expand(at_strict('op')));
+$t->write_conf(at_strict('gw'))->reload;
+
+my $operator = MCP::Ctl->new("$d/op.conf");
+my $fifth = $idp->grant('alice', lifetime => 1);
+
+is(ctl($operator, { stdin => JSON::PP->new->encode(answer($fifth)) },
+       qw/ credential import jira --user alice /)->{code}, 0, 'ACL: import');
+ok(MCP::Test::wait_until(10, sub { shown('jira', 'alice') > serial($fifth) }),
+   'ACL: a gateway reads and refreshes it');
+ok(shown('bot', 'alice'), 'ACL: and fetches its own');
+
+for ([qw/ credential list /], [qw/ credential show jira --user alice /],
+     [qw/ credential delete bot /], [qw/ credential delete jira /],
+     [qw/ vault rekey /])
+{
+    my $r = ctl($operator, @$_);
+    is($r->{code}, 0, "ACL: @$_") or diag($r->{err});
+}
+
+$strict->command('SADD', 'mcp:creds', 'd' x 32);
+is(ctl($operator, qw/ credential list /)->{code}, 0, 'ACL: a list');
+is($strict->command('SISMEMBER', 'mcp:creds', 'd' x 32), 0,
+   'and a name that goes');
+$vault->add_key('k2');
+is(ctl($operator, qw/ --json vault rekey /)->{json}{resealed}, 1,
+   'ACL: a rekey');
+is(scalar(my @denied = @{$strict->command('ACL', 'LOG')}), 0,
+   'ACL: nothing was denied') or diag(explain(\@denied));
+
+
 # ---- no secret anywhere
 
 push @secrets, $idp->secrets, $vault->secrets;
