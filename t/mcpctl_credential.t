@@ -385,7 +385,7 @@ is(row(ctl(qw/ --json credential show --record /, $name)->{json}, 'user'),
 for (['nobody has it', 1, qw/ credential show jira --user nobody /],
      ['no such credential', 1, qw/ credential show none /],
      ['no such record', 1, qw/ credential show --record /, '0' x 32],
-     ['no name of a record', 3, qw/ credential show --record x /],
+     ['no name of a record', 2, qw/ credential show --record x /],
      ['both', 2, qw/ credential show jira --record /, $name],
      ['neither', 2, qw/ credential show /])
 {
