@@ -93,7 +93,8 @@ sub conf {
     for my $n (sort keys %blocks) {
         $credentials .= "mcp_credential $n { type client_credentials;"
             . " token_endpoint " . $idp->endpoint . ";"
-            . " timeout 1s; $blocks{$n} }\n";
+            . ' timeout ' . ($n eq 'fsilent' ? '1s' : '10s')
+            . "; $blocks{$n} }\n";
         $servers .= "mcp_server $n { resource https://mcp.example.com/$n;"
             . " issuer okta; credential $n; role * { allow tool *; } }\n";
         $locations .= "location /$n { mcp_auth $n;"

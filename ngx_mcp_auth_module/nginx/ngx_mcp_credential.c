@@ -146,14 +146,29 @@ ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
     case NGX_DECLINED:
         ctx->state = NGX_MCP_REFUSED;
-        ctx->wanted = cr;
         return ngx_mcp_reply_connect(r, ctx, cr, reason);
 
     default:
         ctx->state = NGX_MCP_REFUSED;
-        ctx->wanted = cr;
         return ngx_mcp_reply_unavailable(r, ctx, retry, reason);
     }
+}
+
+
+ngx_int_t
+ngx_mcp_credential_early(ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_credential_t  *cr;
+
+    cr = ngx_mcp_credential_of(ctx->server, ctx->principal);
+
+    if (cr && cr->type != NGX_MCP_CREDENTIAL_STATIC) {
+        return NGX_DECLINED;
+    }
+
+    ctx->credential = cr;
+
+    return NGX_OK;
 }
 
 
@@ -166,6 +181,10 @@ ngx_mcp_credential_value(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     if (!h->token) {
         *value = h->before;
         return NGX_OK;
+    }
+
+    if (ctx->fetched.len == 0) {
+        return NGX_ERROR;
     }
 
     value->len = h->before.len + ctx->fetched.len + h->after.len;
@@ -215,14 +234,4 @@ ngx_mcp_credential_carries(ngx_mcp_server_t *sv, const mcp_str_t *name)
     }
 
     return 0;
-}
-
-
-void
-ngx_mcp_credential_forget(ngx_mcp_ctx_t *ctx)
-{
-    if (ctx->fetched.len) {
-        ngx_explicit_memzero(ctx->fetched.data, ctx->fetched.len);
-        ngx_str_null(&ctx->fetched);
-    }
 }

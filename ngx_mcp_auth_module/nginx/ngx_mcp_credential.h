@@ -17,7 +17,12 @@
  */
 ngx_int_t ngx_mcp_credential_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
 
-/* What a header of ctx->credential says, in the request's pool. */
+/* For a subrequest that is there before its main request has the credential:
+ * NGX_DECLINED, it is one that has to be fetched. */
+ngx_int_t ngx_mcp_credential_early(ngx_mcp_ctx_t *ctx);
+
+/* What a header of ctx->credential says, in the request's pool; after
+ * ngx_mcp_credential_get(), before the event loop turns. */
 ngx_int_t ngx_mcp_credential_value(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_credential_header_t *h, ngx_str_t *value);
 
@@ -25,9 +30,6 @@ ngx_int_t ngx_mcp_credential_value(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
  * lower case, "-" for "_"): what a client sends there is not forwarded. */
 ngx_uint_t ngx_mcp_credential_carries(ngx_mcp_server_t *sv,
     const mcp_str_t *name);
-
-/* The request goes or is done: what was fetched for it is cleansed. */
-void ngx_mcp_credential_forget(ngx_mcp_ctx_t *ctx);
 
 
 #endif /* NGX_MCP_CREDENTIAL_H */

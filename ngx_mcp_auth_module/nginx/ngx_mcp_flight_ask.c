@@ -16,6 +16,7 @@
 #define NGX_MCP_FLIGHT_CLIENT    30     /* s, when the gateway is refused */
 #define NGX_MCP_FLIGHT_AFTER     60     /* s that a record outlives its token */
 #define NGX_MCP_FLIGHT_MOST      3600   /* s, of a Retry-After */
+#define NGX_MCP_FLIGHT_CLOSED    60     /* s, at most, for all records */
 #define NGX_MCP_FLIGHT_GRANT     (400 * 86400)  /* s that a grant is kept */
 
 
@@ -37,21 +38,32 @@ static void ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
 void
 ngx_mcp_flight_ask(ngx_mcp_flight_t *f)
 {
+    time_t              closed;
     mcp_oauth_answer_t  a;
 
     f->asked = ngx_time();
     f->asked_us = ngx_mcp_now_us();
 
-    if (ngx_mcp_flight_send(f) == NGX_OK) {
-        return;
-    }
-
     ngx_memzero(&a, sizeof(mcp_oauth_answer_t));
     a.class = MCP_OAUTH_TRANSIENT;
     a.error = "not_sent";
 
+    closed = f->cr->stats ? (time_t) f->cr->stats->closed - f->asked : 0;
+
+    if (closed > 0 && closed <= NGX_MCP_FLIGHT_CLOSED) {
+
+        /* it told somebody to come later, and means everybody */
+
+        ngx_mcp_flight_failed(f, &a, closed);
+        return;
+    }
+
+    if (ngx_mcp_flight_send(f) == NGX_OK) {
+        return;
+    }
+
     ngx_mcp_flight_event(f, a.class, ngx_mcp_flight_reason(f, a.class));
-    ngx_mcp_flight_failed(f, &a, 1);
+    ngx_mcp_flight_failed(f, &a, -1);
 }
 
 
@@ -396,6 +408,15 @@ ngx_mcp_flight_failed(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a,
 
     if (a->class == MCP_OAUTH_CLIENT_BAD) {
         hold = ngx_max(hold, NGX_MCP_FLIGHT_CLIENT);
+    }
+
+    /* no other record of this credential fares better */
+
+    if (f->cr->stats
+        && (a->class == MCP_OAUTH_CLIENT_BAD || retry_after > 0)
+        && (time_t) f->cr->stats->closed < f->asked)
+    {
+        f->cr->stats->closed = f->asked + ngx_min(hold, NGX_MCP_FLIGHT_CLOSED);
     }
 
     hold = ngx_min(hold, ngx_max(retry_after, NGX_MCP_FLIGHT_BACKOFF));

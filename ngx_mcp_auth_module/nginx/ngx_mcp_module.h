@@ -141,6 +141,8 @@ struct ngx_mcp_credential_s {
     ngx_str_t                fallback_name;
     ngx_mcp_credential_t    *fallback;  /* for callers who can have none */
     ngx_mcp_stats_credential_t  *stats; /* set in init_module; NULL: none */
+    u_char                   record[MCP_VAULT_NAME];    /* client_credentials:
+                                                           its name */
 
     ngx_str_t                conf_file;
     ngx_uint_t               conf_line;
@@ -368,9 +370,8 @@ typedef struct {
     ngx_mcp_credential_t    *credential;        /* shown; NULL: none */
     ngx_table_elt_t         *secrets[NGX_MCP_CREDENTIAL_HEADERS];
     ngx_uint_t               nsecrets;          /* in the request's headers */
-    ngx_str_t                fetched;   /* its token; cleansed before the log */
+    ngx_str_t                fetched;   /* its token, while headers are made */
     uint64_t                 credential_version;
-    ngx_mcp_credential_t    *wanted;    /* it could not be had */
     uint64_t                 credential_began;
     uint64_t                 credential_us;     /* until it was there */
     ngx_table_elt_t         *session_header;    /* likewise */

@@ -47,6 +47,8 @@ typedef struct {
     size_t               len;           /* 0: free */
     ngx_atomic_t         asked[NGX_MCP_STATS_CLASSES];  /* the provider */
     ngx_atomic_t         states[NGX_MCP_STATS_STATES];  /* records */
+    ngx_atomic_t         closed;        /* the provider is not asked before, s
+                                           since the epoch */
     ngx_atomic_t         expires;       /* the next one to end, s since the
                                            epoch; 0: none */
 } ngx_mcp_stats_credential_t;

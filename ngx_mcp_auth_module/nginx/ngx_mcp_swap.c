@@ -101,11 +101,24 @@ ngx_mcp_swap_handler(ngx_http_request_t *r)
         }
     }
 
+    if (r != r->main && authorised && !ctx->swapped
+        && ngx_mcp_credential_early(ctx) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "mcp_auth: subrequest to server \"%V\" before its "
+                      "request has the credential refused", &sv->name);
+        return NGX_HTTP_FORBIDDEN;
+    }
+
     if (r == r->main) {
         ctx->swapped = 1;
     }
 
-    if (ngx_mcp_swap(r, ctx, sv, authorised) != NGX_OK) {
+    rc = ngx_mcp_swap(r, ctx, sv, authorised);
+
+    ngx_str_null(&ctx->fetched);
+
+    if (rc != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -126,8 +139,6 @@ ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
     ngx_uint_t                    i;
     ngx_http_request_t           *r;
     ngx_mcp_credential_header_t  *ch;
-
-    ngx_mcp_credential_forget(ctx);
 
     if (ctx->nsecrets == 0 && ctx->session_header == NULL) {
         return;
@@ -263,7 +274,19 @@ ngx_mcp_swap_credential(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
     for (i = 0; i < ctx->credential->headers.nelts; i++) {
 
-        if (ngx_mcp_credential_value(r, ctx, &ch[i], &value) != NGX_OK) {
+        if (r != r->main && i < ctx->nsecrets) {
+
+            /* a subrequest may outlive what its main request cleanses */
+
+            value.len = ctx->secrets[i]->value.len;
+            value.data = ngx_pstrdup(r->pool, &ctx->secrets[i]->value);
+
+            if (value.data == NULL) {
+                return NGX_ERROR;
+            }
+
+        } else if (ngx_mcp_credential_value(r, ctx, &ch[i], &value) != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

@@ -30,11 +30,8 @@ static ngx_mcp_warm_t *ngx_mcp_warm_find(ngx_mcp_vault_t *v, u_char *name);
 static ngx_mcp_warm_t *ngx_mcp_warm_entry(ngx_mcp_vault_t *v, u_char *name);
 static void ngx_mcp_warm_delete(ngx_mcp_vault_t *v, ngx_mcp_warm_t *e);
 static void ngx_mcp_warm_cleanse(ngx_mcp_warm_t *e);
-static ngx_int_t ngx_mcp_vault_answer(ngx_http_request_t *r,
-    ngx_mcp_warm_t *e, ngx_mcp_vault_result_t *res, const char **reason,
-    time_t *retry_after);
-static void ngx_mcp_vault_owner(const mcp_principal_t *p,
-    ngx_mcp_credential_t *cr, mcp_vault_owner_t *o);
+static ngx_int_t ngx_mcp_vault_answer(ngx_mcp_warm_t *e,
+    ngx_mcp_vault_result_t *res, const char **reason, time_t *retry_after);
 
 
 ngx_int_t
@@ -145,7 +142,13 @@ ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
          ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module))->vault;
 
     ngx_mcp_vault_owner(ctx->principal, cr, &owner);
-    mcp_vault_name(&owner, name);
+
+    if (cr->type == NGX_MCP_CREDENTIAL_CLIENT) {
+        ngx_memcpy(name, cr->record, MCP_VAULT_NAME);
+
+    } else {
+        mcp_vault_name(&owner, name);
+    }
 
     now = ngx_time();
     e = ngx_mcp_warm_find(v, name);
@@ -167,7 +170,7 @@ ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
             }
         }
 
-        return ngx_mcp_vault_answer(r, e, res, reason, retry_after);
+        return ngx_mcp_vault_answer(e, res, reason, retry_after);
     }
 
     if (w->started && (ngx_msec_int_t) (ngx_current_msec - w->deadline) >= 0) {
@@ -271,8 +274,7 @@ ngx_mcp_vault_event(ngx_mcp_main_conf_t *mmcf, ngx_str_t *text)
 }
 
 
-/* Whose it is depends on configuration and principal alone. */
-static void
+void
 ngx_mcp_vault_owner(const mcp_principal_t *p, ngx_mcp_credential_t *cr,
     mcp_vault_owner_t *o)
 {
@@ -303,8 +305,8 @@ ngx_mcp_vault_owner(const mcp_principal_t *p, ngx_mcp_credential_t *cr,
 
 
 static ngx_int_t
-ngx_mcp_vault_answer(ngx_http_request_t *r, ngx_mcp_warm_t *e,
-    ngx_mcp_vault_result_t *res, const char **reason, time_t *retry_after)
+ngx_mcp_vault_answer(ngx_mcp_warm_t *e, ngx_mcp_vault_result_t *res,
+    const char **reason, time_t *retry_after)
 {
     if (e->rc != NGX_OK) {
         *reason = e->reason;
@@ -312,15 +314,7 @@ ngx_mcp_vault_answer(ngx_http_request_t *r, ngx_mcp_warm_t *e,
         return e->rc;
     }
 
-    res->token.data = ngx_pnalloc(r->pool, e->token.len);
-    if (res->token.data == NULL) {
-        *reason = "no_memory";
-        *retry_after = 1;
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(res->token.data, e->token.data, e->token.len);
-    res->token.len = e->token.len;
+    res->token = e->token;
     res->version = e->version;
     res->refreshed = e->refreshed;
 

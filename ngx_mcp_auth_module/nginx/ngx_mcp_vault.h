@@ -32,11 +32,10 @@ void ngx_mcp_vault_exit_worker(ngx_mcp_main_conf_t *mmcf);
 
 
 typedef struct {
-    ngx_str_t            token;         /* in the request's pool; cleansed with
-                                           it */
+    ngx_str_t            token;         /* of this worker's memory: it is there
+                                           until the event loop turns */
     uint64_t             version;       /* of the record */
-    ngx_uint_t           refreshed;     /* by this request's wait */
-    uint64_t             waited;        /* us */
+    ngx_uint_t           refreshed;     /* by this worker */
 } ngx_mcp_vault_result_t;
 
 /*
@@ -53,6 +52,11 @@ typedef struct {
 ngx_int_t ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_credential_t *cr, ngx_str_t *subject, ngx_mcp_keys_waiter_t *w,
     ngx_mcp_vault_result_t *res, const char **reason, time_t *retry_after);
+
+/* Whose the record of p's credential is, which depends on principal and
+ * configuration alone.  p: NULL for client credentials. */
+void ngx_mcp_vault_owner(const mcp_principal_t *p, ngx_mcp_credential_t *cr,
+    mcp_vault_owner_t *o);
 
 /* The waiting request goes; the flight goes on.  Harmless when idle. */
 void ngx_mcp_vault_cancel(ngx_mcp_keys_waiter_t *w);

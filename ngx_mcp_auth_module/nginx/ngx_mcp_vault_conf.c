@@ -79,6 +79,8 @@ static ngx_int_t
 ngx_mcp_vault_conf_one(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_credential_t *cr)
 {
+    mcp_vault_owner_t  owner;
+
     if (mmcf->vault_keys.nkeys == 0) {
         return ngx_mcp_vault_conf_refuse(cf, cr, "needs \"mcp_vault_keys\", "
                                          "under which its tokens rest");
@@ -91,6 +93,11 @@ ngx_mcp_vault_conf_one(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
 
     if (ngx_mcp_vault_conf_fallback(cf, mmcf, cr) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (cr->type == NGX_MCP_CREDENTIAL_CLIENT) {
+        ngx_mcp_vault_owner(NULL, cr, &owner);
+        mcp_vault_name(&owner, cr->record);
     }
 
     return ngx_mcp_fetch_conf_init(cf, &cr->fetch, &cr->url,
