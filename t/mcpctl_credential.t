@@ -11,6 +11,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use POSIX ();
 
 use MCP::Test;
 use MCP::Ctl;
@@ -544,6 +545,106 @@ is($redis->command('SISMEMBER', 'mcp:creds', 'a' x 32), 0, 'so is the name');
 $redis->command('SREM', 'mcp:creds', "junk\e[31m", 'c' x 32);
 
 
+# ---- while a gateway refreshes: what it brings home has no place any more
+
+sub dropped {
+    return scalar(() = $t->read_log
+                  =~ /"jira": version 2 was written by somebody else/g);
+}
+
+sub while_refreshed {
+    my ($user, $operator) = @_;
+    my $old = $idp->grant($user, lifetime => 60);
+    my ($held, $dropped) = ($idp->held, dropped());
+
+    answer($old);
+    $vault->write($redis, owner('jira', $user), { %$old,
+                                                  expires => time - 10 });
+    $idp->misbehave('hold', only => 'refresh_token');
+
+    my $pid = fork // die "fork: $!";
+
+    POSIX::_exit(shown('jira', $user) ? 0 : 1) if $pid == 0;
+
+    ok($idp->wait_held($held + 1), "$user: the provider is asked");
+    $operator->();
+    $idp->behave;
+    ok($idp->wait_count(1, kind => 'refresh_token', user => $user,
+                        result => 'ok'), 'and answers');
+    waitpid $pid, 0;
+    ok(MCP::Test::wait_until(10, sub { dropped() > $dropped }),
+       'the gateway drops it');
+}
+
+my $new = $idp->grant('gina');
+
+while_refreshed('gina', sub {
+    is(import_of('jira', 'gina', answer($new))->{json}{version}, 2,
+       'another grant is imported');
+});
+
+$got = in_redis('jira', 'gina');
+is("$got->{version} $got->{tokens}{access_token}", "2 $new->{access_token}",
+   'which stays');
+becomes(serial($new), 'and is in use', 'jira', 'gina');
+
+while_refreshed('hans', sub {
+    is(ctl(qw/ credential delete jira --user hans /)->{code}, 0,
+       'it is deleted');
+});
+
+$got = raw($vault->name(owner('jira', 'hans')));
+is("$got->{v} $got->{st} $got->{tok}", '2 revoked ', 'which it stays');
+becomes(0, 'and is not in use', 'jira', 'hans');
+
+while_refreshed('ines', sub {
+    ctl(qw/ credential delete jira --user ines /);
+    is(import_of('jira', 'ines', answer($idp->grant('ines')))->{json}{version},
+       3, 'deleted and imported again');
+});
+
+is(in_redis('jira', 'ines')->{version}, 3, 'which stays');
+is($idp->count(reuse => 1), 0, 'no refresh token came twice');
+
+
+# ---- whatever is in Redis
+
+my $victim = $vault->name(owner('jira', 'ines'));
+my %good = %{raw($victim)};
+
+srand 20261125;
+
+for my $round (1 .. ($MCP::Test::SAN ? 20 : 80)) {
+    my $field = (qw/ v st tok meta exp fl /)[rand 6];
+    my $text = $good{$field} // '3 1 a:1 2';
+
+    for (1 .. 1 + rand 3) {
+        my $at = rand(1 + length $text);
+        my $how = rand 4;
+
+        $how < 1 ? substr($text, $at) = ''
+        : $how < 2 ? substr($text, $at, 1) = chr rand 256
+        : $how < 3 ? substr($text, $at, 0) = chr(rand 256) x rand 300
+        : ($text .= 'x' x (rand() < 0.1 ? 70_000 : 3));
+    }
+
+    $redis->command('HSET', "mcp:cred:$victim", %good, $field => $text);
+
+    for ([qw/ --json credential list /], [qw/ credential show --record /,
+                                          $victim])
+    {
+        my $r = ctl(@$_);
+        fail("round $round of $field: @$_: $r->{code}")
+            if $r->{code} != 0 && $r->{code} != 3;
+    }
+}
+
+$redis->command('DEL', "mcp:cred:$victim");
+$redis->command('HSET', "mcp:cred:$victim", %good);
+is(ctl(qw/ credential show jira --user ines /)->{code}, 0,
+   'a record may have anything in it');
+
+
 # ---- two at once: each import is a version, none is lost
 
 my $each = $MCP::Test::SAN ? 8 : 25;
@@ -567,7 +668,6 @@ for my $who (1 .. 3) {
     POSIX::_exit(0);
 }
 
-require POSIX;
 my $bad = 0;
 
 for (@children) {

@@ -333,6 +333,13 @@ mcpctl_vault_parse(mcpctl_vault_t *v, const redisReply *reply,
     }
 
     for (i = 0; i < MCPCTL_VAULT_FIELDS - 1; i++) {
+
+        if (reply->element[i]->type != REDIS_REPLY_STRING
+            && reply->element[i]->type != REDIS_REPLY_NIL)
+        {
+            goto damaged;
+        }
+
         field[i] = mcpctl_vault_str(reply->element[i]);
     }
 
