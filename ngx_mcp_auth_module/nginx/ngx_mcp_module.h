@@ -151,6 +151,7 @@ struct ngx_mcp_credential_s {
 
     /* while the block is read */
     ngx_str_t                header;    /* of `value` */
+    ngx_str_t                value;     /* secret; never logged */
     ngx_uint_t               seen;      /* bits: which lines */
 };
 
