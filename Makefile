@@ -77,8 +77,9 @@ export MCP_TEST_MODULE ?= $(TOP)/$(BUILD)/ngx_http_mcp_auth_module.so
 endif
 
 
-BENCH = $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-        $(if $(ONLY),--only '$(ONLY)') $(if $(CHECK),--check)
+BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
+         $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)') \
+         $(if $(CHECK),--check) $(if $(INSTRUCTIONS),--instructions)
 
 
 .PHONY: help deps build san valgrind lint unit-build unit prove e2e test bench \
@@ -95,7 +96,8 @@ help:
 	@echo 'make e2e        official MCP clients and servers against it'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
-	@echo 'make bench      CPU time of a request; ROUNDS=9 SECONDS=1 ONLY= CHECK=1'
+	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
+	@echo '                CHECK=1: fails over the budget; INSTRUCTIONS=1: counted'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
 	@echo 'make install    into $(MODULES_DIR) and $(SBIN_DIR); DESTDIR='
 	@echo 'make clean      remove build/'
@@ -188,7 +190,8 @@ test-valgrind-run:
 # wrk makes the load
 
 bench:
-	@MCP_DEPS_EXTRA=wrk $(MAKE) --no-print-directory deps
+	@MCP_DEPS_EXTRA='wrk $(if $(INSTRUCTIONS),valgrind)' \
+	    $(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory build $(MINT)
 	@t/bench/run $(BENCH)
 

@@ -68,6 +68,31 @@ my $key = sha256($keys[0]);
 
 sub digest { substr hmac_sha256_hex($_[0], $key), 0, 32 }
 
+# as docs/audit.md tells an auditor
+
+sub result_digest {
+    my ($text) = @_;
+    my $k = unpack 'H*', $key;
+    my ($hash, $encrypt) = map {
+        my $info = unpack 'H*', "digest\0$_";
+
+        openssl('kdf -keylen 32 -kdfopt digest:SHA256', "-kdfopt hexkey:$k",
+                "-kdfopt hexinfo:$info -binary HKDF");
+    } qw/ hash encrypt /;
+
+    $t->write_file('result', $text);
+
+    return openssl("mac -cipher AES-256-GCM -macopt hexkey:$hash",
+                   '-macopt hexiv:' . '0' x 24, '-binary -in',
+                   $t->dir . '/result', 'GMAC | openssl enc -aes-256-ecb',
+                   "-nopad -K $encrypt");
+}
+
+sub openssl {
+    my $command = "openssl @_";
+    return unpack 'H*', scalar `$command`;
+}
+
 sub line {
     my @lines = $t->read_file('audit.log') =~ /^(.*)\n/mg;
     return $lines[-1];
@@ -123,7 +148,8 @@ is_deeply($a, {
                 clear => { '/summary' => 'Fix "it"', '/n' => 7,
                            '/deep/flag' => JSON::PP::true } },
     result => { status => 200, is_error => JSON::PP::false,
-                bytes => length $r->{body}, digest => digest($r->{body}) },
+                bytes => length $r->{body},
+                digest => result_digest($r->{body}) },
     credential => 'bot', ms => {},
     upstream => { addr => '127.0.0.1:' . port(8081), status => 200 },
     client_ip => '127.0.0.1', trace_id => $trace,
@@ -187,7 +213,7 @@ for (['error', { error => $error }, -32603, undef],
     is(!!$a->{result}{is_error}, !!$is, "$name: is_error") if $is;
     is("$a->{decision} $a->{result}{status}", 'allow 200', "$name: HTTP 200");
     is($a->{result}{bytes}, length $r->{body}, "$name: bytes");
-    is($a->{result}{digest}, digest($r->{body}), "$name: digest");
+    is($a->{result}{digest}, result_digest($r->{body}), "$name: digest");
 }
 
 $up->answer({ result => { tools => [ map { { name => $_ } }

@@ -70,6 +70,16 @@ http {
 END
 }
 
+# the newest audit record that the test wants, when it comes
+
+sub on_record {
+    my ($wanted) = @_;
+    return MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
+        my ($r) = grep { $wanted->() } reverse $t->audit(1);
+        return $r;
+    }) || {};
+}
+
 sub call {
     my ($token, %o) = @_;
     return call_tool($o{uri} // '/obo', 'echo', {}, token => $token, %o);
@@ -168,7 +178,7 @@ for (['a service', $okta->token(sub => '0oa1', cid => '0oa1')],
     is($idp->count, $n, "$what: nothing was asked");
 }
 
-my ($no) = grep { $_->{reason} eq 'no_person' } $t->audit(1);
+my $no = on_record(sub { $_->{reason} eq 'no_person' });
 is($no->{decision}, 'deny', 'on record');
 
 # ---- the provider refuses
@@ -178,8 +188,7 @@ $idp->misbehave('error', error => 'invalid_grant', times => 1);
 my $f = call($fred);
 is($f->{status}, 503, 'an exchange that is refused');
 ok($f->{headers}{'retry-after'} >= 1, 'Retry-After');
-my ($why) = grep { ($_->{user} // '') eq 'fred' && $_->{ev} eq 'call' }
-            $t->audit(1);
+my $why = on_record(sub { ($_->{user} // '') eq 'fred' && $_->{ev} eq 'call' });
 is($why->{reason}, 'credential_refused', 'on record');
 is(scalar(() = $up->requests_next(0)), 0, 'nothing was forwarded');
 ok(wait_for(sub { (who(call($fred))->{user} // '') eq 'fred' }), 'later');

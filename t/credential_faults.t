@@ -36,7 +36,7 @@ sub conf {
     my ($port, $server) = @_;
     my ($issuer, $endpoint, $keys)
         = ($okta->issuer_conf, $idp->endpoint, $vault->file);
-    my $client = "type user; token_endpoint $endpoint; timeout 2s;"
+    my $client = "type user; token_endpoint $endpoint;"
                  . " client_id gw; client_secret gw-secret;";
 
     return <<"END";
@@ -50,15 +50,20 @@ http {
     mcp_redis { server $server; timeout 1s; revocation_stale 60s; }
     $issuer
 
-    mcp_credential strict { $client }
-    mcp_credential grace { $client grace 30s; }
+    mcp_credential strict { $client timeout 2s; }
+    mcp_credential grace { $client timeout 2s; grace 30s; }
+    mcp_credential patient { $client timeout 30s; }
 
     mcp_server strict { resource https://mcp.example.com/s; issuer okta;
                         credential strict; role * { allow tool *; } }
     mcp_server grace { resource https://mcp.example.com/g; issuer okta;
                        credential grace; role * { allow tool *; } }
+    mcp_server patient { resource https://mcp.example.com/p; issuer okta;
+                         credential patient; role * { allow tool *; } }
     server {
         listen 127.0.0.1:%%PORT_$port%%;
+        location /patient { mcp_auth patient;
+                            proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /strict { mcp_auth strict;
                            proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /grace { mcp_auth grace;
@@ -120,8 +125,10 @@ sub unlock { $redis->command('DEL', 'mcp:lock:' . name(@_)) }
 
 sub reason {
     my ($gateway, $user) = @_;
-    my ($r) = grep { ($_->{user} // '') eq $user && $_->{ev} eq 'call' }
-              reverse $gateway->audit(1);
+    my $r = wait_for(sub {
+        return (grep { ($_->{user} // '') eq $user && $_->{ev} eq 'call' }
+                reverse $gateway->audit(1))[0];
+    });
     return $r ? $r->{reason} : '';
 }
 
@@ -253,12 +260,12 @@ ok($idp->alive($fay), 'the grant lives');
 
 # ---- a worker that leaves finishes what it began
 
-my $gus = grant('gus');
-$c = begin('gus', port => 8090);
+my $gus = grant('gus', server => 'patient');
+$c = begin('gus', server => 'patient', port => 8090);
 ok($second->reload, 'a reload meanwhile');
 $idp->release;
 is(user($c->read_response), 'gus', 'the request is answered');
-ok(wait_for(sub { (record('gus')->{version} // 0) == 2 }), 'and written');
+ok(wait_for(sub { (record('gus', 'patient')->{version} // 0) == 2 }), 'and written');
 ok($idp->alive($gus), 'the grant lives');
 
 is($idp->count(reuse => 1), 1, 'one refresh token came twice: bob\'s');

@@ -488,6 +488,8 @@ push @{$wrong{http}}, 'mcp_vault_keys none;', 'mcp_vault_keys;',
     'mcp_credential d { client_id x; value y; }',
     'mcp_credential d { value ${token}; }',
     'mcp_credential d { type static; header X-A; }',
+    'mcp_credential d { header X-A; header X-B b; }',
+    'mcp_credential d { header X-A a; value b; header x-a; }',
     'mcp_credential d { value a; header Authorization b; }';
 
 push @{$right{credential}}, 'header X-Other other;',

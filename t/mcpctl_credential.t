@@ -11,6 +11,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use POSIX ();
 
 use MCP::Test;
 use MCP::Ctl;
@@ -385,7 +386,7 @@ is(row(ctl(qw/ --json credential show --record /, $name)->{json}, 'user'),
 for (['nobody has it', 1, qw/ credential show jira --user nobody /],
      ['no such credential', 1, qw/ credential show none /],
      ['no such record', 1, qw/ credential show --record /, '0' x 32],
-     ['no name of a record', 3, qw/ credential show --record x /],
+     ['no name of a record', 2, qw/ credential show --record x /],
      ['both', 2, qw/ credential show jira --record /, $name],
      ['neither', 2, qw/ credential show /])
 {
@@ -544,6 +545,106 @@ is($redis->command('SISMEMBER', 'mcp:creds', 'a' x 32), 0, 'so is the name');
 $redis->command('SREM', 'mcp:creds', "junk\e[31m", 'c' x 32);
 
 
+# ---- while a gateway refreshes: what it brings home has no place any more
+
+sub dropped {
+    return scalar(() = $t->read_log
+                  =~ /"jira": version 2 was written by somebody else/g);
+}
+
+sub while_refreshed {
+    my ($user, $operator) = @_;
+    my $old = $idp->grant($user, lifetime => 60);
+    my ($held, $dropped) = ($idp->held, dropped());
+
+    answer($old);
+    $vault->write($redis, owner('jira', $user), { %$old,
+                                                  expires => time - 10 });
+    $idp->misbehave('hold', only => 'refresh_token');
+
+    my $pid = fork // die "fork: $!";
+
+    POSIX::_exit(shown('jira', $user) ? 0 : 1) if $pid == 0;
+
+    ok($idp->wait_held($held + 1), "$user: the provider is asked");
+    $operator->();
+    $idp->behave;
+    ok($idp->wait_count(1, kind => 'refresh_token', user => $user,
+                        result => 'ok'), 'and answers');
+    waitpid $pid, 0;
+    ok(MCP::Test::wait_until(10, sub { dropped() > $dropped }),
+       'the gateway drops it');
+}
+
+my $new = $idp->grant('gina');
+
+while_refreshed('gina', sub {
+    is(import_of('jira', 'gina', answer($new))->{json}{version}, 2,
+       'another grant is imported');
+});
+
+$got = in_redis('jira', 'gina');
+is("$got->{version} $got->{tokens}{access_token}", "2 $new->{access_token}",
+   'which stays');
+becomes(serial($new), 'and is in use', 'jira', 'gina');
+
+while_refreshed('hans', sub {
+    is(ctl(qw/ credential delete jira --user hans /)->{code}, 0,
+       'it is deleted');
+});
+
+$got = raw($vault->name(owner('jira', 'hans')));
+is("$got->{v} $got->{st} $got->{tok}", '2 revoked ', 'which it stays');
+becomes(0, 'and is not in use', 'jira', 'hans');
+
+while_refreshed('ines', sub {
+    ctl(qw/ credential delete jira --user ines /);
+    is(import_of('jira', 'ines', answer($idp->grant('ines')))->{json}{version},
+       3, 'deleted and imported again');
+});
+
+is(in_redis('jira', 'ines')->{version}, 3, 'which stays');
+is($idp->count(reuse => 1), 0, 'no refresh token came twice');
+
+
+# ---- whatever is in Redis
+
+my $victim = $vault->name(owner('jira', 'ines'));
+my %good = %{raw($victim)};
+
+srand 20261125;
+
+for my $round (1 .. ($MCP::Test::SAN ? 20 : 80)) {
+    my $field = (qw/ v st tok meta exp fl /)[rand 6];
+    my $text = $good{$field} // '3 1 a:1 2';
+
+    for (1 .. 1 + rand 3) {
+        my $at = rand(1 + length $text);
+        my $how = rand 4;
+
+        $how < 1 ? substr($text, $at) = ''
+        : $how < 2 ? substr($text, $at, 1) = chr rand 256
+        : $how < 3 ? substr($text, $at, 0) = chr(rand 256) x rand 300
+        : ($text .= 'x' x (rand() < 0.1 ? 70_000 : 3));
+    }
+
+    $redis->command('HSET', "mcp:cred:$victim", %good, $field => $text);
+
+    for ([qw/ --json credential list /], [qw/ credential show --record /,
+                                          $victim])
+    {
+        my $r = ctl(@$_);
+        fail("round $round of $field: @$_: $r->{code}")
+            if $r->{code} != 0 && $r->{code} != 3;
+    }
+}
+
+$redis->command('DEL', "mcp:cred:$victim");
+$redis->command('HSET', "mcp:cred:$victim", %good);
+is(ctl(qw/ credential show jira --user ines /)->{code}, 0,
+   'a record may have anything in it');
+
+
 # ---- two at once: each import is a version, none is lost
 
 my $each = $MCP::Test::SAN ? 8 : 25;
@@ -567,7 +668,6 @@ for my $who (1 .. 3) {
     POSIX::_exit(0);
 }
 
-require POSIX;
 my $bad = 0;
 
 for (@children) {
@@ -619,6 +719,61 @@ is("$last[0]{decision} $last[1]{decision} " . ($last[1]{reason} // ''),
 $redis->kill;
 is(import_of('jira', 'frank', $ok)->{code}, 3, 'Redis is down');
 is(ctl(qw/ credential list /)->{code}, 3, 'for a list too');
+
+
+# ---- what docs/directives.md says is enough for gateways and for mcpctl
+
+my ($acl) = MCP::Ctl::slurp("$FindBin::Bin/../docs/directives.md")
+            =~ /^The ACL user needs (.*)/m;
+my ($gw, $op) = $acl =~ /\A(.*?); `mcpctl` also (.*?)\. Redis must/
+    or die "no ACL in directives.md";
+
+$_ = join ' ', /(?<![\w|])(\+[\w|]+)/g for $gw, $op;
+
+my $strict = MCP::Redis->start($t, port => 0, name => 'strict',
+    admin => [qw/ default /, ''],
+    users => ['default on nopass ~* &* +@all',
+              "gw on >word ~mcp:* &mcp:* -\@all $gw",
+              "op on >word ~mcp:* &mcp:* -\@all $gw $op"]);
+
+$t->write_file('word', "word\n");
+
+sub at_strict {
+    my ($user) = @_;
+    return conf(redis => 'mcp_redis { server ' . $strict->server
+                         . "; user $user; password file:$d/word; }");
+}
+
+$t->write_file('op.conf', $t->expand(at_strict('op')));
+$t->write_conf(at_strict('gw'))->reload;
+
+my $operator = MCP::Ctl->new("$d/op.conf");
+my $fifth = $idp->grant('alice', lifetime => 1);
+
+is(ctl($operator, { stdin => JSON::PP->new->encode(answer($fifth)) },
+       qw/ credential import jira --user alice /)->{code}, 0, 'ACL: import');
+ok(MCP::Test::wait_until(10, sub { shown('jira', 'alice') > serial($fifth) }),
+   'ACL: a gateway reads and refreshes it');
+ok(shown('bot', 'alice'), 'ACL: and fetches its own');
+
+for ([qw/ credential list /], [qw/ credential show jira --user alice /],
+     [qw/ credential delete bot /], [qw/ credential delete jira /],
+     [qw/ vault rekey /])
+{
+    my $r = ctl($operator, @$_);
+    is($r->{code}, 0, "ACL: @$_") or diag($r->{err});
+}
+
+$strict->command('SADD', 'mcp:creds', 'd' x 32);
+is(ctl($operator, qw/ credential list /)->{code}, 0, 'ACL: a list');
+is($strict->command('SISMEMBER', 'mcp:creds', 'd' x 32), 0,
+   'and a name that goes');
+$vault->add_key('k2');
+is(ctl($operator, qw/ --json vault rekey /)->{json}{resealed}, 1,
+   'ACL: a rekey');
+
+my $denied = $strict->command('ACL', 'LOG');
+is(scalar @$denied, 0, 'ACL: nothing was denied') or diag(explain($denied));
 
 
 # ---- no secret anywhere

@@ -50,7 +50,8 @@ static void mcp_audit_names(mcp_buf_t *b, const char *key, size_t len,
 static void mcp_audit_moment(mcp_buf_t *b, const char *key, size_t len,
     int64_t sec);
 static void mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a);
-static void mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_principal(mcp_buf_t *b, const mcp_principal_t *p,
+    const mcp_policy_t *policy);
 static void mcp_audit_watermark(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_caller(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_id(mcp_buf_t *b, const mcp_str_t *id);
@@ -122,7 +123,12 @@ mcp_audit_line(const mcp_audit_t *a, unsigned char *out)
     mcp_audit_put_text(&b, "reason", a->reason);
     mcp_audit_put(&b, "rule", &a->rule, MCP_AUDIT_RULE);
 
-    mcp_audit_principal(&b, a);
+    if (a->who.len) {
+        mcp_buf_str(&b, &a->who);
+
+    } else {
+        mcp_audit_principal(&b, a->principal, a->policy);
+    }
 
     if (a->store) {
         mcp_audit_watermark(&b, a);
@@ -348,15 +354,28 @@ mcp_audit_message(mcp_buf_t *b, const mcp_audit_t *a)
 }
 
 
+/* Five strings at their longest take 1.4k, kind, auth and roles the same. */
+
+size_t
+mcp_audit_who(const mcp_principal_t *principal, const mcp_policy_t *policy,
+    unsigned char *out)
+{
+    mcp_buf_t  b;
+
+    mcp_buf_init(&b, out, MCP_AUDIT_WHO_MAX);
+    mcp_audit_principal(&b, principal, policy);
+
+    return (size_t) (b.pos - out);
+}
+
+
 /* user, client, kind, auth, issuer, token_id, roles */
 
 static void
-mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a)
+mcp_audit_principal(mcp_buf_t *b, const mcp_principal_t *p,
+    const mcp_policy_t *policy)
 {
-    mcp_buf_t               names;
-    const mcp_principal_t  *p;
-
-    p = a->principal;
+    mcp_buf_t  names;
 
     if (p == NULL) {
         return;
@@ -373,7 +392,7 @@ mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a)
     mcp_audit_put(b, "issuer", &p->iss, MCP_AUDIT_WHO);
     mcp_audit_put(b, "token_id", &p->token_id, MCP_AUDIT_WHO);
 
-    if (a->policy == NULL) {
+    if (policy == NULL) {
         return;
     }
 
@@ -381,7 +400,7 @@ mcp_audit_principal(mcp_buf_t *b, const mcp_audit_t *a)
     mcp_audit_limit(&names, MCP_AUDIT_ROLES);
     mcp_audit_open(&names, "roles");
     names.start = names.pos;
-    mcp_policy_roles_json(a->policy, &p->roles, &names);
+    mcp_policy_roles_json(policy, &p->roles, &names);
 
     if (!names.overflow && names.pos != names.start) {
         b->pos = names.pos;
@@ -953,24 +972,15 @@ mcp_audit_member(mcp_buf_t *b, const char *key, size_t len,
 }
 
 
-/* A word of ours: plain, and short. */
-
 static void
 mcp_audit_text(mcp_buf_t *b, const char *key, size_t len, const char *s)
 {
     mcp_str_t  text;
 
-    if (s == NULL || *s == '\0') {
-        return;
-    }
-
-    text.data = (unsigned char *) s;
-    text.len = strlen(s);
-
-    mcp_buf_put(b, key, len);
-
-    if (text.len > MCP_AUDIT_NAME || !mcp_audit_quoted(b, &text)) {
-        mcp_audit_json(b, &text, MCP_AUDIT_NAME);
+    if (s) {
+        text.data = (unsigned char *) s;
+        text.len = strlen(s);
+        mcp_audit_member(b, key, len, &text, MCP_AUDIT_NAME);
     }
 }
 

@@ -18,6 +18,7 @@
 
 
 #define MCP_AUDIT_PREVIEW  2048         /* bytes of a response, at most */
+#define MCP_AUDIT_WHO_MAX  3072         /* bytes of mcp_audit_who() */
 #define MCP_AUDIT_MAX      (8192 + 2 * MCP_AUDIT_PREVIEW + 32)
 
 
@@ -43,6 +44,8 @@ typedef struct {
     const mcp_principal_t  *principal;  /* may be NULL; user, client, kind,
                                            auth, issuer, token_id */
     const mcp_policy_t  *policy;        /* names the roles; may be NULL */
+    mcp_str_t            who;           /* what mcp_audit_who() made of these
+                                           two, or empty */
 
     /* ev revocation: of the watermark, as in mcp_audit_operator_t */
     int64_t              at;
@@ -96,6 +99,13 @@ typedef struct {
  * JSON.
  */
 size_t mcp_audit_line(const mcp_audit_t *a, unsigned char *out);
+
+/*
+ * What is in each record of one caller, to be kept and put into mcp_audit_t:
+ * writes it into out (MCP_AUDIT_WHO_MAX bytes); returns its length.
+ */
+size_t mcp_audit_who(const mcp_principal_t *principal,
+    const mcp_policy_t *policy, unsigned char *out);
 
 /*
  * What an operator did with tokens, revocations or credentials.  Keys have the

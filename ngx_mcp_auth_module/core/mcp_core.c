@@ -11,6 +11,10 @@
 
 #include "mcp_core.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 
 #define MCP_ONES   0x0101010101010101ull
 #define MCP_HIGHS  0x8080808080808080ull
@@ -19,7 +23,10 @@
 #define mcp_has_zero(w)  (((w) - MCP_ONES) & ~(w) & MCP_HIGHS)
 
 
-static int mcp_plain8(uint64_t w);
+static inline int mcp_plain8(uint64_t w);
+#ifdef __SSE2__
+static inline int mcp_plain16(const unsigned char *p);
+#endif
 static size_t mcp_utf8_char(const unsigned char *p, const unsigned char *last);
 static size_t mcp_json_plain(const unsigned char *p,
     const unsigned char *last);
@@ -281,15 +288,26 @@ mcp_json_is_plain(const void *data, size_t len)
         return mcp_json_plain(p, p + len) == len;
     }
 
+    /* where the last step does not fit, some bytes are looked at twice */
+
     if (len < 8) {
-
-        /* the middle is looked at twice */
-
         memcpy(&head, p, 4);
         memcpy(&tail, p + len - 4, 4);
 
         return mcp_plain8((uint64_t) head << 32 | tail);
     }
+
+#ifdef __SSE2__
+    if (len >= 16) {
+        for (i = 0; i < len - 16; i += 16) {
+            if (!mcp_plain16(p + i)) {
+                return 0;
+            }
+        }
+
+        return mcp_plain16(p + len - 16);
+    }
+#endif
 
     for (i = 0; i < len - 8; i += 8) {
         memcpy(&w, p + i, 8);
@@ -388,7 +406,7 @@ mcp_glob(const mcp_str_t *pattern, const mcp_str_t *text)
 
 /* 1 when none of the 8 bytes needs a look for a JSON string. */
 
-static int
+static inline int
 mcp_plain8(uint64_t w)
 {
     uint64_t  bad;
@@ -401,6 +419,28 @@ mcp_plain8(uint64_t w)
 
     return bad == 0;
 }
+
+
+#ifdef __SSE2__
+
+/* The same of 16 bytes at p; as signed ones, what is not ASCII is below 0. */
+
+static inline int
+mcp_plain16(const unsigned char *p)
+{
+    __m128i  v, odd;
+
+    v = _mm_loadu_si128((const __m128i *) (const void *) p);
+    odd = _mm_or_si128(
+              _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
+                           _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f))),
+              _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+                           _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+
+    return _mm_movemask_epi8(odd) == 0;
+}
+
+#endif
 
 
 /* Bytes at p that go into a JSON string as they are; ASCII only. */

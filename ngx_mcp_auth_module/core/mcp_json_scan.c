@@ -64,6 +64,8 @@ enum {
 #define JSON_MORE  1
 
 
+static inline int json_bracket(mcp_json_scan_t *s, unsigned char ch,
+    mcp_json_event_t *ev);
 static int json_next(mcp_json_scan_t *s, const unsigned char **pos,
     const unsigned char *last, unsigned eof, mcp_json_event_t *ev)
     __attribute__((__noinline__));
@@ -207,8 +209,8 @@ mcp_json_skip(mcp_json_scan_t *s)
 
 
 /*
- * A string, with the comma or the colon before it, is what comes most often,
- * and is nearly always whole: that is done here.
+ * Strings, nearly always whole, and brackets, with the comma or the colon
+ * before them, are most of what comes: that is done here.
  */
 int
 mcp_json_next(mcp_json_scan_t *s, const unsigned char **pos,
@@ -246,9 +248,65 @@ mcp_json_next(mcp_json_scan_t *s, const unsigned char **pos,
             json_whole_string(s, p, end, ev);
             return MCP_OK;
         }
+
+    } else if (p < last && json_bracket(s, *p, ev)) {
+        *pos = p + 1;
+        return MCP_OK;
     }
 
     return json_next(s, pos, last, eof, ev);
+}
+
+
+/* 0 when the byte is no bracket that may stand here. */
+static inline int
+json_bracket(mcp_json_scan_t *s, unsigned char ch, mcp_json_event_t *ev)
+{
+    switch (ch) {
+
+    case '{':
+    case '[':
+        if (s->state > ST_VALUE_OR_END || s->depth >= s->max_depth) {
+            return 0;
+        }
+
+        ev->type = ch == '{' ? MCP_JSON_OBJECT : MCP_JSON_ARRAY;
+        ev->depth = s->depth;
+        (void) json_push(s, ch == '{');
+        break;
+
+    case '}':
+        if (s->state != ST_AFTER_MEMBER && s->state != ST_KEY_OR_END) {
+            return 0;
+        }
+
+        ev->type = MCP_JSON_OBJECT_END;
+        ev->depth = --s->depth;
+        json_after(s);
+        break;
+
+    case ']':
+        if (s->state != ST_AFTER_ITEM && s->state != ST_VALUE_OR_END) {
+            return 0;
+        }
+
+        ev->type = MCP_JSON_ARRAY_END;
+        ev->depth = --s->depth;
+        json_after(s);
+        break;
+
+    default:
+        return 0;
+    }
+
+    ev->start = s->offset++;
+    ev->end = s->offset;
+    mcp_str_null(&ev->text);
+    ev->captured = 0;
+    ev->truncated = 0;
+    ev->escaped = 0;
+
+    return 1;
 }
 
 

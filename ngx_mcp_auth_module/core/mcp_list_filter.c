@@ -91,7 +91,8 @@ static void mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev,
     unsigned key);
 static int mcp_list_result_end(mcp_list_filter_t *f);
 static int mcp_list_message_end(mcp_list_filter_t *f);
-static int mcp_list_fold_eq(const mcp_str_t *key, const char *folded);
+static inline int mcp_list_fold_eq(const mcp_str_t *key, const char *folded);
+static int mcp_list_fold_all(const mcp_str_t *key, const char *folded);
 static int64_t mcp_list_integer(const mcp_str_t *s);
 
 
@@ -997,8 +998,31 @@ mcp_list_message_end(mcp_list_filter_t *f)
  * besides the case of letters, U+017F stands for s and U+212A for k.
  */
 
-static int
+static inline int
 mcp_list_fold_eq(const mcp_str_t *key, const char *folded)
+{
+    unsigned char  c;
+
+    if (key->len == 0) {
+        return 0;
+    }
+
+    /* nearly always the first letter is another one */
+
+    c = key->data[0];
+
+    if (c < 0x80 && c != (unsigned char) *folded
+        && (c | 0x20) != (unsigned char) *folded)
+    {
+        return 0;
+    }
+
+    return mcp_list_fold_all(key, folded);
+}
+
+
+static int
+mcp_list_fold_all(const mcp_str_t *key, const char *folded)
 {
     unsigned char         c;
     const unsigned char  *p, *last;

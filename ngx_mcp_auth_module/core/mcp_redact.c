@@ -23,6 +23,28 @@
 #define C_WORD    2                     /* and _ - */
 #define C_TOKEN   4                     /* and . ~ + / = : token68, JWTs */
 
+#define W  (C_ALNUM|C_WORD|C_TOKEN)
+
+static const unsigned char  mcp_redact_class[256] = {
+    ['0'] = W, ['1'] = W, ['2'] = W, ['3'] = W, ['4'] = W, ['5'] = W,
+    ['6'] = W, ['7'] = W, ['8'] = W, ['9'] = W,
+    ['A'] = W, ['B'] = W, ['C'] = W, ['D'] = W, ['E'] = W, ['F'] = W,
+    ['G'] = W, ['H'] = W, ['I'] = W, ['J'] = W, ['K'] = W, ['L'] = W,
+    ['M'] = W, ['N'] = W, ['O'] = W, ['P'] = W, ['Q'] = W, ['R'] = W,
+    ['S'] = W, ['T'] = W, ['U'] = W, ['V'] = W, ['W'] = W, ['X'] = W,
+    ['Y'] = W, ['Z'] = W,
+    ['a'] = W, ['b'] = W, ['c'] = W, ['d'] = W, ['e'] = W, ['f'] = W,
+    ['g'] = W, ['h'] = W, ['i'] = W, ['j'] = W, ['k'] = W, ['l'] = W,
+    ['m'] = W, ['n'] = W, ['o'] = W, ['p'] = W, ['q'] = W, ['r'] = W,
+    ['s'] = W, ['t'] = W, ['u'] = W, ['v'] = W, ['w'] = W, ['x'] = W,
+    ['y'] = W, ['z'] = W,
+    ['_'] = C_WORD|C_TOKEN, ['-'] = C_WORD|C_TOKEN,
+    ['.'] = C_TOKEN, ['~'] = C_TOKEN, ['+'] = C_TOKEN, ['/'] = C_TOKEN,
+    ['='] = C_TOKEN
+};
+
+#undef W
+
 
 typedef struct {
     const char  *prefix;
@@ -124,7 +146,6 @@ static void mcp_redact_escape(const unsigned char *p,
     const unsigned char *last, mcp_written_t *w);
 static unsigned mcp_redact_hex(const unsigned char *p, unsigned n,
     unsigned *value);
-static unsigned mcp_redact_class(unsigned char c);
 
 
 size_t
@@ -157,7 +178,7 @@ mcp_redact(const unsigned char *text, size_t len, unsigned more,
 
         mcp_redact_read(p, last, &w);
 
-        if (!word || !(mcp_redact_class(w.c) & C_ALNUM)) {
+        if (!word || !(mcp_redact_class[w.c] & C_ALNUM)) {
             n = mcp_redact_at(p, last, &w, more, &kind, &keep);
         }
 
@@ -168,14 +189,14 @@ mcp_redact(const unsigned char *text, size_t len, unsigned more,
                 break;
             }
 
-            word = mcp_redact_class(w.c) & C_ALNUM;
+            word = mcp_redact_class[w.c] & C_ALNUM;
 
             if (word) {
 
                 /* nothing begins in a word */
 
                 while (p + n < last && n < (size_t) (b.end - b.pos)
-                       && (mcp_redact_class(p[n]) & C_ALNUM))
+                       && (mcp_redact_class[p[n]] & C_ALNUM))
                 {
                     n++;
                 }
@@ -220,7 +241,7 @@ mcp_redact_harmless(const unsigned char *text, size_t len)
     size_t  i;
 
     for (i = 0; i < len; i++) {
-        if (!(mcp_redact_class(text[i]) & C_ALNUM)
+        if (!(mcp_redact_class[text[i]] & C_ALNUM)
             && text[i] != '_' && text[i] != '.' && text[i] != '/')
         {
             return 0;
@@ -460,7 +481,7 @@ mcp_redact_query(const unsigned char *p, const unsigned char *last,
             break;
         }
 
-        if (n == sizeof(name) || !(mcp_redact_class(w.c) & C_WORD)) {
+        if (n == sizeof(name) || !(mcp_redact_class[w.c] & C_WORD)) {
             return 0;
         }
 
@@ -517,7 +538,7 @@ mcp_redact_member(const unsigned char *p, const unsigned char *last,
             break;
         }
 
-        if (n == sizeof(name) || !(mcp_redact_class(w.c) & C_WORD)) {
+        if (n == sizeof(name) || !(mcp_redact_class[w.c] & C_WORD)) {
             return 0;
         }
 
@@ -681,7 +702,7 @@ mcp_redact_span(const unsigned char *p, const unsigned char *last,
     for (q = p; q < last; q += w.len) {
         mcp_redact_read(q, last, &w);
 
-        if (!(mcp_redact_class(w.c) & chars)) {
+        if (!(mcp_redact_class[w.c] & chars)) {
             break;
         }
     }
@@ -796,32 +817,4 @@ mcp_redact_hex(const unsigned char *p, unsigned n, unsigned *value)
     *value = v;
 
     return 1;
-}
-
-
-static unsigned
-mcp_redact_class(unsigned char c)
-{
-    if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
-        || (c >= 'a' && c <= 'z'))
-    {
-        return C_ALNUM|C_WORD|C_TOKEN;
-    }
-
-    switch (c) {
-
-    case '_':
-    case '-':
-        return C_WORD|C_TOKEN;
-
-    case '.':
-    case '~':
-    case '+':
-    case '/':
-    case '=':
-        return C_TOKEN;
-
-    default:
-        return 0;
-    }
 }

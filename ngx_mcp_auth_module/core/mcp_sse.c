@@ -13,14 +13,15 @@
 
 #include "mcp_sse.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 
 #define MCP_SSE_CR      '\r'
 #define MCP_SSE_LF      '\n'
 
 #define MCP_SSE_NO_BOM  4
-
-/* how far one search for a line end looks before the other one has a turn */
-#define MCP_SSE_WINDOW  256
 
 
 enum {
@@ -133,43 +134,34 @@ mcp_sse_skip_bom(mcp_sse_t *s, const unsigned char *p,
 }
 
 
-/*
- * The first CR or LF in [p, last), or last.  memchr() is by far the fastest
- * way through long lines; windows keep it linear when one of the two never
- * comes.
- */
+/* The first CR or LF in [p, last), or last. */
 
 static const unsigned char *
 mcp_sse_eol(const unsigned char *p, const unsigned char *last)
 {
-    size_t                n;
-    const unsigned char  *lf, *cr;
+#ifdef __SSE2__
+    unsigned  mask;
+    __m128i   v, eol;
 
-    while (p < last) {
+    while (last - p >= 16) {
+        v = _mm_loadu_si128((const __m128i *) (const void *) p);
+        eol = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(MCP_SSE_LF)),
+                           _mm_cmpeq_epi8(v, _mm_set1_epi8(MCP_SSE_CR)));
+        mask = (unsigned) _mm_movemask_epi8(eol);
 
-        n = (size_t) (last - p);
-        if (n > MCP_SSE_WINDOW) {
-            n = MCP_SSE_WINDOW;
+        if (mask) {
+            return p + __builtin_ctz(mask);
         }
 
-        lf = memchr(p, MCP_SSE_LF, n);
-        if (lf) {
-            n = (size_t) (lf - p);
-        }
+        p += 16;
+    }
+#endif
 
-        cr = memchr(p, MCP_SSE_CR, n);
-        if (cr) {
-            return cr;
-        }
-
-        if (lf) {
-            return lf;
-        }
-
-        p += n;
+    while (p < last && *p != MCP_SSE_LF && *p != MCP_SSE_CR) {
+        p++;
     }
 
-    return last;
+    return p;
 }
 
 

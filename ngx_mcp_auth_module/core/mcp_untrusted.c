@@ -78,6 +78,10 @@ mcp_name_plain(const mcp_str_t *name)
     unsigned              c;
     const unsigned char  *p, *last;
 
+    if (mcp_json_is_plain(name->data, name->len)) {
+        return 1;
+    }
+
     p = name->data;
     last = p + name->len;
 

@@ -673,12 +673,14 @@ mcp_vault_digits(mcp_str_t *text, uint64_t *out)
         *out = *out * 10 + (uint64_t) (text->data[i] - '0');
     }
 
-    if (i == 0 || (i < text->len && text->data[i] != ' ')) {
+    if (i == 0) {
         return MCP_ERROR;
     }
 
     if (i < text->len) {
-        i++;
+        if (text->data[i] != ' ' || ++i == text->len) {
+            return MCP_ERROR;
+        }
     }
 
     text->data += i;

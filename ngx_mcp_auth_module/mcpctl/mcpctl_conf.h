@@ -85,6 +85,7 @@ typedef struct {
 
     /* while the block is read */
     mcp_str_t            header;        /* of `value` */
+    unsigned             value;         /* was there */
     unsigned             seen;          /* bits: which lines */
 } mcpctl_credential_t;
 

@@ -49,6 +49,8 @@ static int mcpctl_credential_rotation(mcpctl_parser_t *ps, void *to);
 static int mcpctl_credential_name(mcpctl_parser_t *ps, const mcp_str_t *name);
 static int mcpctl_credential_add(mcpctl_parser_t *ps, const mcp_str_t *name,
     const mcp_str_t *value);
+static int mcpctl_credential_push(mcpctl_parser_t *ps,
+    const mcp_str_t *name);
 static int mcpctl_credential_resolve(mcpctl_parser_t *ps,
     const unsigned char *data, size_t len);
 static int mcpctl_credential_complete(mcpctl_parser_t *ps,
@@ -169,9 +171,14 @@ mcpctl_conf_credential(mcpctl_parser_t *ps)
 
     ps->credential = cr;
     rc = mcpctl_parse_block(ps, MCPCTL_CREDENTIAL);
+
+    if (rc == MCP_OK) {
+        rc = mcpctl_credential_complete(ps, cr);
+    }
+
     ps->credential = NULL;
 
-    return rc == MCP_OK ? mcpctl_credential_complete(ps, cr) : rc;
+    return rc;
 }
 
 
@@ -260,15 +267,25 @@ mcpctl_credential_header(mcpctl_parser_t *ps, void *to)
 static int
 mcpctl_credential_value(mcpctl_parser_t *ps, void *to)
 {
-    mcp_str_t  authorization;
+    mcp_str_t  *value;
 
     (void) to;
 
-    authorization = mcpctl_cstr("Authorization");
+    value = mcpctl_word(ps, 1);
 
-    return mcpctl_credential_add(ps, ps->credential->header.len
-                                     ? &ps->credential->header
-                                     : &authorization, mcpctl_word(ps, 1));
+    if (strstr((char *) value->data, MCPCTL_TOKEN_MARK)) {
+        return mcpctl_read_error(&ps->rd, "mcp_credential \"%s\" is static "
+                                 "and has no ${token}",
+                                 ps->credential->name.data);
+    }
+
+    if (value->len == 0) {
+        return mcpctl_read_error(&ps->rd, "the value is empty");
+    }
+
+    ps->credential->value = 1;
+
+    return mcpctl_credential_resolve(ps, value->data, value->len);
 }
 
 
@@ -317,8 +334,40 @@ static int
 mcpctl_credential_add(mcpctl_parser_t *ps, const mcp_str_t *name,
     const mcp_str_t *value)
 {
-    size_t                len, before;
-    char                 *mark;
+    size_t   len, before;
+    char    *mark;
+
+    if (mcpctl_credential_push(ps, name) != MCP_OK) {
+        return MCP_ERROR;
+    }
+
+    len = sizeof(MCPCTL_TOKEN_MARK) - 1;
+    mark = strstr((char *) value->data, MCPCTL_TOKEN_MARK);
+
+    if (mark == NULL) {
+
+        if (value->len == 0) {
+            return mcpctl_read_error(&ps->rd, "the value is empty");
+        }
+
+        return mcpctl_credential_resolve(ps, value->data, value->len);
+    }
+
+    ps->credential->token = 1;
+    before = (size_t) (mark - (char *) value->data);
+
+    if (mcpctl_credential_resolve(ps, value->data, before) != MCP_OK) {
+        return MCP_ERROR;
+    }
+
+    return mcpctl_credential_resolve(ps, (unsigned char *) mark + len,
+                                     value->len - before - len);
+}
+
+
+static int
+mcpctl_credential_push(mcpctl_parser_t *ps, const mcp_str_t *name)
+{
     unsigned              i;
     mcp_str_t            *other, *copy;
     mcpctl_credential_t  *cr;
@@ -343,27 +392,7 @@ mcpctl_credential_add(mcpctl_parser_t *ps, const mcp_str_t *name,
     *copy = *name;
     mcpctl_push(ps->ctl, &cr->headers, copy);
 
-    len = sizeof(MCPCTL_TOKEN_MARK) - 1;
-    mark = strstr((char *) value->data, MCPCTL_TOKEN_MARK);
-
-    if (mark == NULL) {
-
-        if (value->len == 0) {
-            return mcpctl_read_error(&ps->rd, "the value is empty");
-        }
-
-        return mcpctl_credential_resolve(ps, value->data, value->len);
-    }
-
-    cr->token = 1;
-    before = (size_t) (mark - (char *) value->data);
-
-    if (mcpctl_credential_resolve(ps, value->data, before) != MCP_OK) {
-        return MCP_ERROR;
-    }
-
-    return mcpctl_credential_resolve(ps, (unsigned char *) mark + len,
-                                     value->len - before - len);
+    return MCP_OK;
 }
 
 
@@ -674,25 +703,27 @@ mcpctl_credential_complete(mcpctl_parser_t *ps, mcpctl_credential_t *cr)
 static int
 mcpctl_credential_headers(mcpctl_parser_t *ps, mcpctl_credential_t *cr)
 {
-    int        rc;
     mcp_str_t  name, bearer;
 
-    if (cr->type != MCPCTL_CREDENTIAL_STATIC
-        && (cr->header.len || cr->headers.n == 0))
-    {
-        name = cr->header.len ? cr->header : mcpctl_cstr("Authorization");
-        bearer = mcpctl_cstr("Bearer " MCPCTL_TOKEN_MARK);
+    name = cr->header.len ? cr->header : mcpctl_cstr("Authorization");
+    bearer = mcpctl_cstr("Bearer " MCPCTL_TOKEN_MARK);
 
-        ps->credential = cr;
-        rc = mcpctl_credential_add(ps, &name, &bearer);
-        ps->credential = NULL;
+    if (cr->type == MCPCTL_CREDENTIAL_STATIC) {
 
-        if (rc != MCP_OK) {
-            return rc;
+        if (cr->value && mcpctl_credential_push(ps, &name) != MCP_OK) {
+            return MCP_ERROR;
         }
+
+    } else if ((cr->header.len || cr->headers.n == 0)
+               && mcpctl_credential_add(ps, &name, &bearer) != MCP_OK)
+    {
+        return MCP_ERROR;
     }
 
-    if (cr->headers.n == 0) {
+    if (cr->headers.n == 0
+        || (cr->type == MCPCTL_CREDENTIAL_STATIC && cr->header.len
+            && !cr->value))
+    {
         return mcpctl_read_error(&ps->rd, "mcp_credential \"%s\" has no "
                                  "\"value\"", cr->name.data);
     }

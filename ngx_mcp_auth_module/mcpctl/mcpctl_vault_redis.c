@@ -25,7 +25,6 @@
 static int mcpctl_vault_page(mcpctl_vault_t *v, const redisReply *reply,
     mcpctl_list_t *names, mcp_str_t *cursor, unsigned *damaged);
 static int mcpctl_vault_name_cmp(const void *a, const void *b);
-static unsigned mcpctl_vault_is_name(const mcp_str_t *name);
 static redisReply *mcpctl_vault_fetch(mcpctl_vault_t *v,
     const mcpctl_list_t *names, unsigned from, unsigned n);
 static int mcpctl_vault_parse(mcpctl_vault_t *v, const redisReply *reply,
@@ -182,7 +181,7 @@ mcpctl_vault_name_cmp(const void *a, const void *b)
 }
 
 
-static unsigned
+unsigned
 mcpctl_vault_is_name(const mcp_str_t *name)
 {
     size_t  i;
@@ -262,12 +261,6 @@ mcpctl_vault_read(mcpctl_vault_t *v, const mcp_str_t *name,
     memset(r, 0, sizeof(mcpctl_record_t));
     memset(&names, 0, sizeof(mcpctl_list_t));
 
-    if (!mcpctl_vault_is_name(name)) {
-        return mcpctl_error(v->ctl, MCP_ERROR, "\"%.*s\" is no name of a "
-                            "record: %d hex digits", (int) name->len,
-                            (char *) name->data, MCP_VAULT_NAME);
-    }
-
     copy = *name;
     mcpctl_push(v->ctl, &names, &copy);
 
@@ -340,6 +333,13 @@ mcpctl_vault_parse(mcpctl_vault_t *v, const redisReply *reply,
     }
 
     for (i = 0; i < MCPCTL_VAULT_FIELDS - 1; i++) {
+
+        if (reply->element[i]->type != REDIS_REPLY_STRING
+            && reply->element[i]->type != REDIS_REPLY_NIL)
+        {
+            goto damaged;
+        }
+
         field[i] = mcpctl_vault_str(reply->element[i]);
     }
 

@@ -17,6 +17,7 @@
 
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_keys.h"
+#include "ngx_mcp_memo.h"
 #include "ngx_mcp_reply.h"
 #include "ngx_mcp_revoke.h"
 #include "ngx_mcp_token.h"
@@ -125,7 +126,11 @@ ngx_mcp_access_handler(ngx_http_request_t *r)
         return NGX_AGAIN;
     }
 
-    ctx->step = ngx_mcp_now_us();
+    /* a body that was there already is read without a wait */
+
+    if (ctx->step == 0) {
+        ctx->step = ngx_mcp_now_us();
+    }
 
     rc = ngx_mcp_access_step(r, ctx);
 
@@ -265,7 +270,7 @@ ngx_mcp_access_token(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return ngx_mcp_reply_unauthorized(r, ctx, 1, "own_tokens_off");
     }
 
-    ngx_mcp_token_key(mmcf, sv, &ctx->token, ctx->key);
+    ngx_mcp_token_key(r, mmcf, sv, &ctx->token, ctx->key);
 
     ctx->entry = ngx_mcp_cache_get(mmcf->cache, ctx->key, ngx_time());
 
@@ -347,12 +352,12 @@ ngx_mcp_access_tell(ngx_http_request_t *r, const char *reason,
 
 /* The cache's key of a token, as this server takes it. */
 void
-ngx_mcp_token_key(ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv,
-    ngx_str_t *token, u_char *key)
+ngx_mcp_token_key(ngx_http_request_t *r, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_server_t *sv, ngx_str_t *token, u_char *key)
 {
     ngx_uint_t  i;
 
-    ngx_mcp_cache_key(mmcf->cache, token, key);
+    ngx_mcp_memo_key(r, mmcf->cache, token, key);
 
     for (i = 0; i < NGX_MCP_DIGEST; i++) {
         key[i] ^= sv->fingerprint[i];
@@ -804,10 +809,13 @@ ngx_mcp_access_body(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
                                    "body_too_large");
     }
 
-    ngx_mcp_account(ctx);
     ctx->reading = 1;
 
     rc = ngx_http_read_client_request_body(r, ngx_mcp_body_handler);
+
+    if (!ctx->body_read) {
+        ngx_mcp_account(ctx);
+    }
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         return rc;

@@ -25,20 +25,19 @@ static ngx_int_t ngx_mcp_body_digest(ngx_mcp_ctx_t *ctx, u_char *p,
 ngx_int_t
 ngx_mcp_read_message(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
-    mcp_mem_t      *mem;
+    mcp_mem_t       mem;
     ngx_int_t       rc;
     mcp_message_t  *m;
 
-    mem = ngx_palloc(r->pool, sizeof(mcp_mem_t));
-    m = ngx_palloc(r->pool, sizeof(mcp_message_t));
-
-    if (mem == NULL || m == NULL) {
+    m = ngx_mcp_block_alloc(ctx, sizeof(mcp_message_t));
+    if (m == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    *mem = ngx_mcp_mem(r->pool);
+    mem.alloc = ngx_mcp_block_alloc;
+    mem.ctx = ctx;
 
-    if (mcp_message_init(m, &ctx->conf->message, mem) != MCP_OK) {
+    if (mcp_message_init(m, &ctx->conf->message, &mem) != MCP_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

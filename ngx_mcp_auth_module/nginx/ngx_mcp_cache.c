@@ -2,11 +2,12 @@
  * Verified tokens of this worker: a tree by key, and two LRU lists, of
  * principals and of refusals, each with its own bound.
  *
- * The path of nearly every request: one SHA-256, one comparison of a number in
+ * The path of nearly every request: one digest, one comparison of a number in
  * the zone, one walk down the tree.  The zone is asked only for what is not
  * here; its lock is taken then, never for a hit.
  *
- * An entry is one block of memory, principal included.  It is freed when it is
+ * An entry is one block of memory, principal included, and what its holders
+ * made of it for the audit.  It is freed when it is
  * in no table and nobody holds it: the table does not count as a holder.
  * Called by the access phase and the variables; ngx_mcp_keys.c says which
  * generation of an issuer's keys counts.
@@ -64,6 +65,7 @@ static void ngx_mcp_cache_link(ngx_mcp_cache_t *cache,
     ngx_mcp_cache_entry_t *e, u_char *key, time_t expires);
 static void ngx_mcp_cache_unlink(ngx_mcp_cache_t *cache,
     ngx_mcp_cache_entry_t *e);
+static void ngx_mcp_cache_free(ngx_mcp_cache_entry_t *e);
 
 
 ngx_mcp_cache_t *
@@ -267,7 +269,7 @@ ngx_mcp_cache_release(ngx_mcp_cache_entry_t *e)
     e->refs--;
 
     if (e->refs == 0 && !e->linked) {
-        ngx_free(e);
+        ngx_mcp_cache_free(e);
     }
 }
 
@@ -470,6 +472,14 @@ ngx_mcp_cache_unlink(ngx_mcp_cache_t *cache, ngx_mcp_cache_entry_t *e)
     }
 
     if (e->refs == 0) {
-        ngx_free(e);
+        ngx_mcp_cache_free(e);
     }
+}
+
+
+static void
+ngx_mcp_cache_free(ngx_mcp_cache_entry_t *e)
+{
+    ngx_free(e->who);
+    ngx_free(e);
 }

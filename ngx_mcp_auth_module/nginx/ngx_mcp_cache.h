@@ -41,6 +41,10 @@ typedef struct {
     time_t               expires;       /* s */
     uint64_t             seen;          /* the generation of revocations at
                                            which it passed; its holders' */
+    u_char              *who;           /* its part of the audit's records, */
+    size_t               who_len;       /* as who_policy names the roles; kept
+                                           by its holders in memory of */
+    const void          *who_policy;    /* ngx_alloc(), freed with it */
 
     /* private */
     ngx_uint_t           refs;

@@ -60,8 +60,12 @@ static char *ngx_mcp_credential_grace(ngx_conf_t *cf,
     ngx_mcp_credential_t *cr, ngx_str_t *value, ngx_uint_t n, size_t offset);
 static char *ngx_mcp_credential_add(ngx_conf_t *cf,
     ngx_mcp_credential_t *cr, ngx_str_t *name, ngx_str_t *value);
+static ngx_mcp_credential_header_t *ngx_mcp_credential_push(ngx_conf_t *cf,
+    ngx_mcp_credential_t *cr, ngx_str_t *name);
 static char *ngx_mcp_credential_name(ngx_conf_t *cf, ngx_str_t *name);
 static char *ngx_mcp_credential_complete(ngx_conf_t *cf,
+    ngx_mcp_credential_t *cr);
+static char *ngx_mcp_credential_single(ngx_conf_t *cf,
     ngx_mcp_credential_t *cr);
 static char *ngx_mcp_credential_misplaced(ngx_conf_t *cf,
     ngx_mcp_credential_t *cr);
@@ -277,11 +281,20 @@ static char *
 ngx_mcp_credential_value(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
     ngx_str_t *value, ngx_uint_t n, size_t offset)
 {
-    static ngx_str_t  authorization = ngx_string("Authorization");
+    if (ngx_strnstr(value->data, NGX_MCP_TOKEN_MARK, value->len)) {
+        return ngx_mcp_conf_error(cf, "mcp_credential \"%V\" is static and "
+                                  "has no ${token}", &cr->name);
+    }
 
-    return ngx_mcp_credential_add(cf, cr, cr->header.len ? &cr->header
-                                                         : &authorization,
-                                  value);
+    if (ngx_mcp_conf_secret(cf, value, &cr->value) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (cr->value.len == 0) {
+        return ngx_mcp_conf_error(cf, "the value is empty");
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -293,40 +306,12 @@ ngx_mcp_credential_add(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
     u_char                       *mark;
     size_t                        len;
     ngx_str_t                     before, after;
-    ngx_uint_t                    i;
     ngx_mcp_credential_header_t  *h;
 
-    h = cr->headers.elts;
-
-    for (i = 0; i < cr->headers.nelts; i++) {
-        if (h[i].name.len == name->len
-            && ngx_strncasecmp(h[i].name.data, name->data, name->len) == 0)
-        {
-            return ngx_mcp_conf_error(cf, "header \"%V\" is there twice",
-                                      name);
-        }
-    }
-
-    if (i == NGX_MCP_CREDENTIAL_HEADERS) {
-        return ngx_mcp_conf_error(cf, "more than %d headers",
-                                  NGX_MCP_CREDENTIAL_HEADERS);
-    }
-
-    h = ngx_array_push(&cr->headers);
+    h = ngx_mcp_credential_push(cf, cr, name);
     if (h == NULL) {
         return NGX_CONF_ERROR;
     }
-
-    ngx_memzero(h, sizeof(ngx_mcp_credential_header_t));
-
-    h->name = *name;
-    h->lowcase.len = name->len;
-    h->lowcase.data = ngx_pnalloc(cf->pool, name->len);
-    if (h->lowcase.data == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    h->hash = ngx_hash_strlow(h->lowcase.data, name->data, name->len);
 
     len = sizeof(NGX_MCP_TOKEN_MARK) - 1;
     mark = ngx_strnstr(value->data, NGX_MCP_TOKEN_MARK, value->len);
@@ -359,6 +344,52 @@ ngx_mcp_credential_add(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* NULL: said. */
+static ngx_mcp_credential_header_t *
+ngx_mcp_credential_push(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
+    ngx_str_t *name)
+{
+    ngx_uint_t                    i;
+    ngx_mcp_credential_header_t  *h;
+
+    h = cr->headers.elts;
+
+    for (i = 0; i < cr->headers.nelts; i++) {
+        if (h[i].name.len == name->len
+            && ngx_strncasecmp(h[i].name.data, name->data, name->len) == 0)
+        {
+            (void) ngx_mcp_conf_error(cf, "header \"%V\" is there twice",
+                                      name);
+            return NULL;
+        }
+    }
+
+    if (i == NGX_MCP_CREDENTIAL_HEADERS) {
+        (void) ngx_mcp_conf_error(cf, "more than %d headers",
+                                  NGX_MCP_CREDENTIAL_HEADERS);
+        return NULL;
+    }
+
+    h = ngx_array_push(&cr->headers);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(h, sizeof(ngx_mcp_credential_header_t));
+
+    h->name = *name;
+    h->lowcase.len = name->len;
+    h->lowcase.data = ngx_pnalloc(cf->pool, name->len);
+    if (h->lowcase.data == NULL) {
+        return NULL;
+    }
+
+    h->hash = ngx_hash_strlow(h->lowcase.data, name->data, name->len);
+
+    return h;
 }
 
 
@@ -648,19 +679,8 @@ ngx_mcp_credential_complete(ngx_conf_t *cf, ngx_mcp_credential_t *cr)
     ngx_uint_t                    i;
     ngx_mcp_credential_header_t  *h;
 
-    static ngx_str_t  authorization = ngx_string("Authorization");
-    static ngx_str_t  bearer = ngx_string("Bearer " NGX_MCP_TOKEN_MARK);
-
-    if (ngx_mcp_credential_misplaced(cf, cr) != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (cr->type != NGX_MCP_CREDENTIAL_STATIC
-        && (cr->header.len || cr->headers.nelts == 0)
-        && ngx_mcp_credential_add(cf, cr, cr->header.len ? &cr->header
-                                                         : &authorization,
-                                  &bearer)
-           != NGX_CONF_OK)
+    if (ngx_mcp_credential_misplaced(cf, cr) != NGX_CONF_OK
+        || ngx_mcp_credential_single(cf, cr) != NGX_CONF_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -698,6 +718,48 @@ ngx_mcp_credential_complete(ngx_conf_t *cf, ngx_mcp_credential_t *cr)
     }
 
     return ngx_mcp_credential_client(cf, cr);
+}
+
+
+/* The header of `value`, wherever `header NAME` stands, or of the token. */
+static char *
+ngx_mcp_credential_single(ngx_conf_t *cf, ngx_mcp_credential_t *cr)
+{
+    ngx_str_t                    *name;
+    ngx_mcp_credential_header_t  *h;
+
+    static ngx_str_t  authorization = ngx_string("Authorization");
+    static ngx_str_t  bearer = ngx_string("Bearer " NGX_MCP_TOKEN_MARK);
+
+    name = cr->header.len ? &cr->header : &authorization;
+
+    if (cr->type == NGX_MCP_CREDENTIAL_STATIC) {
+
+        if (cr->value.len == 0) {
+
+            if (cr->header.len) {
+                return ngx_mcp_conf_error(cf, "mcp_credential \"%V\" has no "
+                                          "\"value\"", &cr->name);
+            }
+
+            return NGX_CONF_OK;
+        }
+
+        h = ngx_mcp_credential_push(cf, cr, name);
+        if (h == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        h->before = cr->value;
+
+        return NGX_CONF_OK;
+    }
+
+    if (cr->header.len == 0 && cr->headers.nelts) {
+        return NGX_CONF_OK;
+    }
+
+    return ngx_mcp_credential_add(cf, cr, name, &bearer);
 }
 
 

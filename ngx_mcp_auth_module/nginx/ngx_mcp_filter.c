@@ -555,10 +555,12 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_main_conf_t   *mmcf;
     ngx_mcp_filter_ctx_t  *fc;
 
-    fc = ngx_pcalloc(r->pool, sizeof(ngx_mcp_filter_ctx_t));
+    fc = ngx_mcp_block_alloc(ctx, sizeof(ngx_mcp_filter_ctx_t));
     if (fc == NULL) {
         return NULL;
     }
+
+    ngx_memzero(fc, sizeof(ngx_mcp_filter_ctx_t));
 
     fc->request = r;
     fc->expect = NGX_MCP_OUT_MIN;
@@ -578,7 +580,7 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
     conf = ctx->conf;
 
-    fc->list_buf = ngx_pnalloc(r->pool, 2 * conf->max_name + 64);
+    fc->list_buf = ngx_mcp_block_alloc(ctx, 2 * conf->max_name + 64);
     if (fc->list_buf == NULL) {
         return NULL;
     }
@@ -595,9 +597,8 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_list_filter_init(&fc->list, &fc->list_conf, fc->list_buf);
     mcp_sse_init(&fc->sse);
 
-    if (!ctx->has_result_digest && ngx_mcp_log_wanted(ctx)) {
-        mcp_digest_init(&ctx->digest, &mmcf->digest);
-        ctx->has_result_digest = 1;
+    if (ctx->result_hash == NULL && ngx_mcp_log_wanted(ctx)) {
+        ctx->result_hash = mcp_gmac_begin(&mmcf->result_digest);
     }
 
     return fc;

@@ -314,9 +314,7 @@ ngx_mcp_body_send(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
     if (len) {
         fc->main->result_bytes += len;
 
-        if (fc->main->has_result_digest) {
-            mcp_digest_update(&fc->main->digest, fc->out->pos, len);
-        }
+        ngx_mcp_log_result(fc->main, fc->out->pos, len);
 
         if (fc->main->server->preview) {
             ngx_mcp_body_preview(fc, fc->out->pos, len);
@@ -530,7 +528,11 @@ ngx_mcp_filter_room(ngx_mcp_filter_ctx_t *fc, u_char *old, size_t used,
         return old;
     }
 
-    n = *size ? *size : NGX_MCP_OUT_MIN;
+    /* what begins with much will be more */
+
+    n = *size ? *size
+              : need < NGX_MCP_OUT_MIN / 2 ? NGX_MCP_OUT_MIN
+                                           : 4 * NGX_MCP_OUT_MIN;
 
     while (n < need) {
         n *= 2;
@@ -669,7 +671,7 @@ ngx_mcp_filter_emit(void *data, const unsigned char *p, size_t len)
 
     if ((size_t) (b->end - b->last) < len) {
         used = b->last - b->pos;
-        size = b->start ? 2 * (size_t) (b->end - b->start) : fc->expect;
+        size = ngx_max(2 * (size_t) (b->end - b->start), fc->expect);
 
         while (size < used + len) {
             size *= 2;

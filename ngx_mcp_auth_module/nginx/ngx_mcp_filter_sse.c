@@ -177,6 +177,9 @@ ngx_mcp_sse_event(ngx_mcp_filter_ctx_t *fc, const u_char *p,
 
     mcp_list_filter_init(&fc->list, &fc->list_conf, fc->list_buf);
 
+    fc->expect = ngx_max((size_t) (last - p) + NGX_MCP_OUT_MORE,
+                         NGX_MCP_OUT_MIN);
+
     mark = fc->out ? fc->out->last - fc->out->pos : 0;
 
     if (n > 1) {

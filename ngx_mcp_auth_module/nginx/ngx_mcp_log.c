@@ -63,6 +63,7 @@ static void ngx_mcp_log_line(ngx_mcp_audit_log_t *al, mcp_audit_t *a,
     ngx_log_t *log);
 static void ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a);
+static void ngx_mcp_log_who(ngx_mcp_ctx_t *ctx, mcp_audit_t *a);
 static void ngx_mcp_log_outcome(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a);
 static void ngx_mcp_log_digest(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
@@ -730,6 +731,8 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
         a->params_digest.len = MCP_DIGEST_HEX;
     }
 
+    ngx_mcp_log_who(ctx, a);
+
     a->clear = ctx->server->clear.elts;
     a->nclear = ctx->server->clear.nelts;
 
@@ -746,6 +749,43 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
     a->auth_us = ctx->auth;
 
     a->trace_id = ngx_mcp_ctx_trace_id(ctx);
+}
+
+
+/*
+ * The caller's part of the record is the same each time: it is kept with the
+ * verified token, as the first server that needs it names the roles.
+ */
+static void
+ngx_mcp_log_who(ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
+{
+    size_t                  len;
+    u_char                  who[MCP_AUDIT_WHO_MAX];
+    ngx_mcp_cache_entry_t  *e;
+
+    e = ctx->entry;
+
+    if (e == NULL || e->principal == NULL || e->principal != ctx->principal) {
+        return;
+    }
+
+    if (e->who == NULL) {
+        len = mcp_audit_who(e->principal, a->policy, who);
+
+        e->who = ngx_alloc(len, ctx->request->connection->log);
+        if (e->who == NULL) {
+            return;
+        }
+
+        ngx_memcpy(e->who, who, len);
+        e->who_len = len;
+        e->who_policy = a->policy;
+    }
+
+    if (e->who_policy == a->policy) {
+        a->who.data = e->who;
+        a->who.len = e->who_len;
+    }
 }
 
 
@@ -795,11 +835,51 @@ static void
 ngx_mcp_log_digest(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a)
 {
-    if (ctx->result_bytes && ctx->has_result_digest) {
-        mcp_digest_final(&ctx->digest, &mmcf->digest, ctx->result_digest);
+    EVP_CIPHER_CTX  *hash;
 
+    hash = ctx->result_hash;
+
+    if (hash == NULL || ctx->result_bytes == 0) {
+        return;
+    }
+
+    ctx->result_hash = NULL;
+
+    if (mcp_gmac_final(&mmcf->result_digest, hash, ctx->result_digest)
+        == MCP_OK)
+    {
         a->result_digest.data = ctx->result_digest;
-        a->result_digest.len = MCP_DIGEST_HEX;
+        a->result_digest.len = MCP_GMAC_HEX;
+    }
+}
+
+
+/* What the client is sent of the upstream's answer, for the digest. */
+void
+ngx_mcp_log_result(ngx_mcp_ctx_t *ctx, u_char *p, size_t len)
+{
+    if (ctx->result_hash && mcp_gmac_update(ctx->result_hash, p, len) != MCP_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, ctx->request->connection->log, 0,
+                      "mcp_auth: no digest of this result: OpenSSL failed");
+
+        ngx_mcp_log_forget(ctx);
+    }
+}
+
+
+/* No digest is wanted any more. */
+void
+ngx_mcp_log_forget(ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_main_conf_t  *mmcf;
+
+    if (ctx->result_hash) {
+        mmcf = ngx_http_get_module_main_conf(ctx->request,
+                                             ngx_http_mcp_auth_module);
+
+        mcp_gmac_drop(&mmcf->result_digest, ctx->result_hash);
+        ctx->result_hash = NULL;
     }
 }
 

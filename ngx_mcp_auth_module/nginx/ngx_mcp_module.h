@@ -15,6 +15,7 @@
 #include "mcp_audit.h"
 #include "mcp_core.h"
 #include "mcp_digest.h"
+#include "mcp_gmac.h"
 #include "mcp_jwk.h"
 #include "mcp_jwt.h"
 #include "mcp_list_filter.h"
@@ -45,6 +46,7 @@
 #define NGX_MCP_REDIS_CONF       0x00200000
 
 
+typedef struct ngx_mcp_block_s         ngx_mcp_block_t;
 typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
 typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
 typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
@@ -149,6 +151,7 @@ struct ngx_mcp_credential_s {
 
     /* while the block is read */
     ngx_str_t                header;    /* of `value` */
+    ngx_str_t                value;     /* secret; never logged */
     ngx_uint_t               seen;      /* bits: which lines */
 };
 
@@ -239,12 +242,15 @@ typedef struct {
     ngx_int_t                audit_key_set;     /* mcp_audit_key */
     u_char                   audit_key[MCP_DIGEST_KEY];
     mcp_digest_key_t         digest;            /* set in init_process */
+    mcp_gmac_t               result_digest;
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     ngx_mcp_tokens_t        *tokens;            /* NULL: no mcp_token_* */
     mcp_vault_ring_t         vault_keys;        /* mcp_vault_keys */
     ngx_uint_t               fetched_credentials;
     ngx_mcp_vault_t         *vault;             /* this worker's; NULL: none */
+    ngx_mcp_block_t         *blocks;            /* this worker's */
+    ngx_uint_t               nblocks;
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
     ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
@@ -355,8 +361,9 @@ typedef struct {
     ngx_str_t                traceparent;
     ngx_str_t                content_type;
     ngx_str_t                content_encoding;
+    ngx_mcp_block_t         *block;     /* NULL: none yet */
     mcp_message_t           *message;
-    mcp_digest_t             digest;    /* params, then the result */
+    mcp_digest_t             digest;    /* params */
     u_char                   params_digest[MCP_DIGEST_HEX];
 
     /* decided */
@@ -379,7 +386,8 @@ typedef struct {
     uint64_t                 result_bytes;
     ngx_str_t                preview;   /* how the response begins */
     ngx_uint_t               removed;
-    u_char                   result_digest[MCP_DIGEST_HEX];
+    EVP_CIPHER_CTX          *result_hash;       /* NULL: none is wanted */
+    u_char                   result_digest[MCP_GMAC_HEX];
 
     /* us */
     uint64_t                 start;     /* monotonic, at our first step */
@@ -404,7 +412,6 @@ typedef struct {
     unsigned                 is_error:1;
     unsigned                 has_list:1;
     unsigned                 has_params_digest:1;
-    unsigned                 has_result_digest:1;
     unsigned                 looked_up:1;       /* early */
 } ngx_mcp_ctx_t;
 
@@ -429,14 +436,19 @@ char *ngx_mcp_conf_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
     ngx_mcp_loc_conf_t *conf);
 extern ngx_command_t  ngx_mcp_commands[];
 
+/* ngx_mcp_block.c; data: the context, so that it can be core/'s memory */
+void *ngx_mcp_block_alloc(void *data, size_t size);
+void ngx_mcp_block_free(ngx_mcp_ctx_t *ctx);
+void ngx_mcp_block_exit_worker(ngx_mcp_main_conf_t *mmcf);
+
 /* ngx_mcp_access.c */
 ngx_int_t ngx_mcp_access_handler(ngx_http_request_t *r);
 void ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
 void ngx_mcp_access_wake(void *data);
 ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_str_t *token);
-void ngx_mcp_token_key(ngx_mcp_main_conf_t *mmcf, ngx_mcp_server_t *sv,
-    ngx_str_t *token, u_char *key);
+void ngx_mcp_token_key(ngx_http_request_t *r, ngx_mcp_main_conf_t *mmcf,
+    ngx_mcp_server_t *sv, ngx_str_t *token, u_char *key);
 ngx_uint_t ngx_mcp_caller_known(ngx_mcp_server_t *sv,
     const mcp_principal_t *p, ngx_mcp_issuer_t **issuer);
 
@@ -449,6 +461,8 @@ ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);
 char *ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_uint_t ngx_mcp_log_blocked(ngx_mcp_ctx_t *ctx);
 ngx_uint_t ngx_mcp_log_wanted(ngx_mcp_ctx_t *ctx);
+void ngx_mcp_log_result(ngx_mcp_ctx_t *ctx, u_char *p, size_t len);
+void ngx_mcp_log_forget(ngx_mcp_ctx_t *ctx);
 void ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a);
 ngx_mcp_audit_log_t *ngx_mcp_log_default(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);

@@ -264,8 +264,14 @@ ngx_mcp_revoke_message(void *data, ngx_str_t *payload)
         ngx_mcp_revoke_complain(rr, "a message cannot be understood", NULL,
                                 error);
 
-    } else if (ngx_mcp_revoke_merge(rr->mmcf, &r) != NGX_ERROR) {
-        return;
+    } else {
+        if (r.type == MCP_REVOKE_USER) {
+            ngx_mcp_vault_revoked(rr->mmcf, &r.issuer, &r.value);
+        }
+
+        if (ngx_mcp_revoke_merge(rr->mmcf, &r) != NGX_ERROR) {
+            return;
+        }
     }
 
     /* whatever it was, it is in the hash, and not in the table */

@@ -244,7 +244,7 @@ ngx_mcp_variable_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
         mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
-        ngx_mcp_token_key(mmcf, sv, &token, key);
+        ngx_mcp_token_key(r, mmcf, sv, &token, key);
         ctx->early = ngx_mcp_cache_get(mmcf->cache, key, ngx_time());
     }
 

@@ -256,6 +256,39 @@ ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name, uint64_t version)
 }
 
 
+/* Exchanges are of one token, which is not accepted any more. */
+void
+ngx_mcp_vault_revoked(ngx_mcp_main_conf_t *mmcf, const mcp_str_t *issuer,
+    const mcp_str_t *user)
+{
+    u_char                  name[MCP_VAULT_NAME];
+    ngx_uint_t              i;
+    mcp_vault_owner_t       owner;
+    ngx_mcp_credential_t  **crp;
+
+    if (mmcf->vault == NULL) {
+        return;
+    }
+
+    crp = mmcf->credentials.elts;
+
+    for (i = 0; i < mmcf->credentials.nelts; i++) {
+        if (crp[i]->type != NGX_MCP_CREDENTIAL_USER) {
+            continue;
+        }
+
+        ngx_memzero(&owner, sizeof(mcp_vault_owner_t));
+
+        owner.credential = *(mcp_str_t *) &crp[i]->name;
+        owner.issuer = *issuer;
+        owner.user = *user;
+
+        mcp_vault_name(&owner, name);
+        ngx_mcp_vault_drop(mmcf, name, 0);
+    }
+}
+
+
 /* NAME, or NAME VERSION; anything else may be about any record. */
 void
 ngx_mcp_vault_event(ngx_mcp_main_conf_t *mmcf, ngx_str_t *text)

@@ -67,6 +67,11 @@ void ngx_mcp_vault_cancel(ngx_mcp_keys_waiter_t *w);
 void ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name,
     uint64_t version);
 
+/* A person was revoked: what is warm of what she granted is dropped.  Her
+ * records stay; whoever is somebody again finds them. */
+void ngx_mcp_vault_revoked(ngx_mcp_main_conf_t *mmcf, const mcp_str_t *issuer,
+    const mcp_str_t *user);
+
 /* What was published about a record, behind "cred ". */
 void ngx_mcp_vault_event(ngx_mcp_main_conf_t *mmcf, ngx_str_t *text);
 

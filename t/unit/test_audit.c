@@ -764,6 +764,50 @@ test_random(void **state)
 }
 
 
+/* The caller's part, made once and kept: the same line. */
+
+static void
+test_who(void **state)
+{
+    size_t                n;
+    unsigned              k;
+    unsigned char         who[MCP_AUDIT_WHO_MAX];
+    static char           odd[400];
+    static unsigned char  other[MCP_AUDIT_MAX];
+
+    (void) state;
+
+    len = mcp_audit_line(&rec.a, line);
+
+    rec.a.who.data = who;
+    rec.a.who.len = mcp_audit_who(&rec.p, rec.a.policy, who);
+    assert_true(rec.a.who.len > 0);
+
+    rec.a.principal = NULL;
+    n = mcp_audit_line(&rec.a, other);
+
+    assert_int_equal(n, len);
+    assert_memory_equal(other, line, len);
+
+    /* as long as can be: complete, and no more than it may be */
+
+    memset(odd, '\x01', sizeof(odd) - 1);
+
+    rec.p.user = str(odd);
+    rec.p.client = rec.p.iss = rec.p.token_id = rec.p.user;
+
+    for (k = 1; k <= 60; k++) {
+        mcp_role_set(&rec.p.roles, k);
+    }
+
+    n = mcp_audit_who(&rec.p, make_policy(60, "a_role_with_a_name_that_is_"
+                                          "quite_long_", 0), who);
+
+    assert_in_range(n, 4 * 128 + 1000, MCP_AUDIT_WHO_MAX);
+    assert_memory_equal(who + n - 2, "\"]", 2);
+}
+
+
 /* A revocation that the gateway came to know of: the same keys, and how late. */
 
 static void
@@ -1042,6 +1086,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who, setup, teardown),
         cmocka_unit_test_setup_teardown(test_words, setup, teardown),
         cmocka_unit_test_setup_teardown(test_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rpc_id, setup, teardown),

@@ -397,6 +397,100 @@ test_refresh_at(void **state)
 }
 
 
+static void
+test_note(void **state)
+{
+    mcp_str_t         s;
+    unsigned          i;
+    mcp_vault_note_t  n;
+
+    static const char  *bad[] = {
+        "", " ", "1", "1 2", "1 2 ", "1 2 a", "1 2 a ", "1 2  3", "a 2 b 3",
+        "1 a b 3", "1 2 a 3 ", "1 2 a 3 4", "1 2 a b", "-1 2 a 3", "1 2 a -3",
+        "1  2 a 3", " 1 2 a 3", "12345678901234567 2 a 3", "1 2 a 3\n",
+        "1 2 a b 3"
+    };
+
+    (void) state;
+
+    s = str("17 1764000000 gw1:42:7:abc 1764000020");
+    assert_int_equal(mcp_vault_note_parse(&s, &n), MCP_OK);
+    assert_int_equal(n.version, 17);
+    assert_int_equal(n.first, 1764000000);
+    assert_int_equal(n.last, 1764000020);
+    assert_true(mcp_str_eq_lit(&n.owner, "gw1:42:7:abc"));
+
+    s = str("1 2 - 3");
+    assert_int_equal(mcp_vault_note_parse(&s, &n), MCP_OK);
+    assert_true(mcp_str_eq_lit(&n.owner, "-"));
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        s = str(bad[i]);
+
+        if (mcp_vault_note_parse(&s, &n) != MCP_ERROR) {
+            fail_msg("taken: \"%s\"", bad[i]);
+        }
+    }
+}
+
+
+/* rotates, grace, expires, now; began at 1000 (first) and 2000 (last) */
+static int64_t
+retry(const char *who, unsigned rotates, int grace, int64_t expires,
+    int64_t now)
+{
+    mcp_vault_note_t  n;
+
+    n.version = 1;
+    n.first = 1000;
+    n.last = 2000;
+    n.owner = str(who);
+
+    return mcp_vault_note_retry(&n, rotates, grace, expires, now);
+}
+
+
+static void
+test_note_retry(void **state)
+{
+    (void) state;
+
+    /* nothing is used up */
+
+    assert_int_equal(retry("gw", 0, 0, 9000, 2001), 0);
+    assert_int_equal(retry("gw", 1, -1, 9000, 2001), 0);
+
+    /* within the grace of the first use, less a margin */
+
+    assert_int_equal(retry("gw", 1, 30, 9000, 1000), 0);
+    assert_int_equal(retry("gw", 1, 30, 9000, 1024), 0);
+    assert_int_equal(retry("gw", 1, 30, 9000, 1025), 9000);
+    assert_int_equal(retry("gw", 1, 30, 9000, 1031), 9000);
+
+    /* a clock behind that of whoever began tells nothing */
+
+    assert_int_equal(retry("gw", 1, 30, 9000, 900), 9000);
+
+    /* while somebody may be writing, and while the access token is good */
+
+    assert_int_equal(retry("gw", 1, 0, 1500, 2001), 2000 + MCP_VAULT_WRITING);
+    assert_int_equal(retry("gw", 1, 0, 9000, 2001), 9000);
+    assert_int_equal(retry("gw", 1, 0, 1500, 1999 + MCP_VAULT_WRITING),
+                     2000 + MCP_VAULT_WRITING);
+    assert_int_equal(retry("gw", 1, 0, 1500, 2000 + MCP_VAULT_WRITING), 0);
+
+    /* who began has said that there is nothing to write */
+
+    assert_int_equal(retry("-", 1, 0, 1500, 2001), 0);
+    assert_int_equal(retry("-", 1, 0, 9000, 2001), 9000);
+    assert_int_equal(retry("-", 1, 0, 9000, 9000), 0);
+
+    /* an access token that never ends is no reason to wait for ever */
+
+    assert_int_equal(retry("-", 1, 0, 0, 2001), 0);
+}
+
+
 int
 main(void)
 {
@@ -407,6 +501,8 @@ main(void)
         cmocka_unit_test(test_hkdf),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_refresh_at),
+        cmocka_unit_test(test_note),
+        cmocka_unit_test(test_note_retry),
     };
 
     return cmocka_run_group_tests(tests, NULL, fx_end);
