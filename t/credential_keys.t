@@ -190,12 +190,20 @@ cmp_ok($idp->count(kind => 'refresh_token'), '>=', 4, 'and they were used');
 # ---- a key that is missing
 
 my $full = [@{$vault->{keys}}];
-my $asked = $idp->count(kind => 'refresh_token');
+my $asked;
 
 $idp->set(lifetime => 300);
 $vault->add_key('other');
 $vault->remove_key('new');
 reload();
+
+# what the old workers had begun is over
+
+MCP::Test::wait_until(15, sub {
+    $asked = $idp->count(kind => 'refresh_token');
+    sleep 0.5;
+    return $idp->count(kind => 'refresh_token') == $asked;
+});
 
 is(join(' ', call('/jira', $_, 8080)), '503 ', "$_: 503 without the key")
     for sort keys %people;
