@@ -45,6 +45,8 @@ typedef struct {
     size_t               who_len;       /* as who_policy names the roles; kept
                                            by its holders in memory of */
     const void          *who_policy;    /* ngx_alloc(), freed with it */
+    const void          *record_of;     /* the credential that its holders */
+    u_char               record[32];    /* wrote down the record's name of */
 
     /* private */
     ngx_uint_t           refs;

@@ -26,6 +26,8 @@
 
 
 static void ngx_mcp_vault_turn(ngx_event_t *ev);
+static void ngx_mcp_vault_record(ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr,
+    const mcp_vault_owner_t *owner, u_char *name);
 static ngx_mcp_warm_t *ngx_mcp_warm_find(ngx_mcp_vault_t *v, u_char *name);
 static ngx_mcp_warm_t *ngx_mcp_warm_entry(ngx_mcp_vault_t *v, u_char *name);
 static void ngx_mcp_warm_delete(ngx_mcp_vault_t *v, ngx_mcp_warm_t *e);
@@ -142,13 +144,7 @@ ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
          ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module))->vault;
 
     ngx_mcp_vault_owner(ctx->principal, cr, &owner);
-
-    if (cr->type == NGX_MCP_CREDENTIAL_CLIENT) {
-        ngx_memcpy(name, cr->record, MCP_VAULT_NAME);
-
-    } else {
-        mcp_vault_name(&owner, name);
-    }
+    ngx_mcp_vault_record(ctx, cr, &owner, name);
 
     now = ngx_time();
     e = ngx_mcp_warm_find(v, name);
@@ -199,6 +195,34 @@ ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_queue_insert_tail(&f->waiters, &w->queue);
 
     return NGX_AGAIN;
+}
+
+
+/* The record's name: a digest, which is kept with the verified token. */
+static void
+ngx_mcp_vault_record(ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr,
+    const mcp_vault_owner_t *owner, u_char *name)
+{
+    ngx_mcp_cache_entry_t  *e;
+
+    if (cr->type == NGX_MCP_CREDENTIAL_CLIENT) {
+        ngx_memcpy(name, cr->record, MCP_VAULT_NAME);
+        return;
+    }
+
+    e = ctx->entry;
+
+    if (e == NULL || e->principal != ctx->principal) {
+        mcp_vault_name(owner, name);
+        return;
+    }
+
+    if (e->record_of != cr) {
+        mcp_vault_name(owner, e->record);
+        e->record_of = cr;
+    }
+
+    ngx_memcpy(name, e->record, MCP_VAULT_NAME);
 }
 
 
