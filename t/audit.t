@@ -72,25 +72,26 @@ sub digest { substr hmac_sha256_hex($_[0], $key), 0, 32 }
 
 sub result_digest {
     my ($text) = @_;
+
+    return digest($text) if length $text <= 1024;
+
     my $k = unpack 'H*', $key;
-    my ($hash, $encrypt) = map {
-        my $info = unpack 'H*', "digest\0$_";
+    my $info = unpack 'H*', "digest\0gmac";
+    my $hash = unpack 'H*', openssl('kdf -keylen 32 -kdfopt digest:SHA256',
+                                    "-kdfopt hexkey:$k -kdfopt hexinfo:$info",
+                                    '-binary HKDF');
 
-        openssl('kdf -keylen 32 -kdfopt digest:SHA256', "-kdfopt hexkey:$k",
-                "-kdfopt hexinfo:$info -binary HKDF");
-    } qw/ hash encrypt /;
+    $t->write_file('rest', substr $text, 1024);
 
-    $t->write_file('result', $text);
-
-    return openssl("mac -cipher AES-256-GCM -macopt hexkey:$hash",
-                   '-macopt hexiv:' . '0' x 24, '-binary -in',
-                   $t->dir . '/result', 'GMAC | openssl enc -aes-256-ecb',
-                   "-nopad -K $encrypt");
+    return digest(substr($text, 0, 1024)
+                  . openssl("mac -cipher AES-256-GCM -macopt hexkey:$hash",
+                            '-macopt hexiv:' . '0' x 24, '-binary -in',
+                            $t->dir . '/rest GMAC'));
 }
 
 sub openssl {
     my $command = "openssl @_";
-    return unpack 'H*', scalar `$command`;
+    return scalar `$command`;
 }
 
 sub line {
@@ -198,11 +199,17 @@ ok(!exists $a->{trace_id}, 'a bad traceparent is none');
 
 my $error = { code => -32603, message => 'no' };
 my $failed = { content => [], isError => JSON::PP::true };
+my %long = map {
+    ($_ => { content => [ { type => 'text', text => 'y' x $_ } ] });
+} 900, 1100, 50_000;
 
 for (['error', { error => $error }, -32603, undef],
      ['error in an event', { error => $error, as_sse => 1 }, -32603, undef],
      ['isError', { result => $failed }, undef, 1],
-     ['isError in an event', { result => $failed, as_sse => 1 }, undef, 1])
+     ['isError in an event', { result => $failed, as_sse => 1 }, undef, 1],
+     (map { [ "$_ bytes", { result => $long{$_} } ],
+            [ "$_ bytes in an event", { result => $long{$_}, as_sse => 1 } ]
+      } sort { $a <=> $b } keys %long))
 {
     my ($name, $answer, $code, $is) = @$_;
 

@@ -336,12 +336,54 @@ is(scalar(@none = audit()), 0, 'nothing is recorded');
 
 for (['a list of half a field', "*2\r\n" . bulk('0') . "*1\r\n" . bulk('f')],
      ['no cursor', "*1\r\n" . bulk('0')],
+     ['a field that is a number', "*2\r\n" . bulk('0') . "*2\r\n:1\r\n"
+                                  . bulk('v')],
+     ['a value that is none', "*2\r\n" . bulk('0') . "*2\r\n" . bulk('f')
+                              . "\$-1\r\n"],
+     ['a value that is a list', "*2\r\n" . bulk('0') . "*2\r\n" . bulk('f')
+                                . "*1\r\n" . bulk('v')],
+     ['a value that is empty', "*2\r\n" . bulk('0') . "*2\r\n" . bulk('f')
+                               . bulk('')],
      ['a number for a list', ":3\r\n"])
 {
     my ($what, $bytes) = @$_;
 
     fake(sub { $_[0] eq 'HSCAN' ? $bytes : well($_[0], 0) });
     is($there->run('revocations')->{code}, 3, "HSCAN answers $what");
+}
+
+# a stamp that a gateway would not take for one is none here
+
+for my $stamp (' 5', '+5', '-5', "\t5", '0', '', '5x', '0x5', '5.0', '1e3',
+               '9007199254740992', '99999999999999999999999', "5\0")
+{
+    my $value = "$stamp issuer $iss - 2026-01-01T00:00:00Z";
+
+    fake(sub { $_[0] eq 'HSCAN' ? "*2\r\n" . bulk('0') . "*2\r\n"
+                                  . bulk("issuer $iss -") . bulk($value)
+               : well($_[0], 0) });
+    $r = $there->run('revocations');
+    is($r->{code}, 3, "the stamp '$stamp'");
+    like($r->{err}, qr/has no stamp/, 'is none');
+    unlike($r->{out}, qr/^issuer/m, 'and nothing is shown as revoked');
+}
+
+# fewer records than were asked for: no token goes unseen
+
+my $two = "*2\r\n" . bulk('0') . "*4\r\n" . bulk('pat-a') . bulk('h' x 64)
+          . bulk('pat-b') . bulk('i' x 64);
+
+for (['none', "*0\r\n"], ['one of two', "*1\r\n\$-1\r\n"],
+     ['three', "*3\r\n" . "\$-1\r\n" x 3])
+{
+    my ($what, $bytes) = @$_;
+
+    fake(sub { $_[0] eq 'HSCAN' ? $two : $_[0] eq 'MGET' ? $bytes
+               : well($_[0], 0, bulk('done')) });
+    $r = $there->run(qw/ token list /);
+    is($r->{code}, 3, "MGET answers $what");
+    like($r->{err}, qr/makes no sense/, 'which is said');
+    is(scalar(asked('EVAL')), 0, 'and nothing is forgotten');
 }
 
 # the change itself: nobody knows whether it was made

@@ -187,6 +187,38 @@ for (['nobody', 2, qw/ revoke /],
     is($r->{code}, $code, "$what: refused") or diag($r->{err});
 }
 
+# a file that lost its content: the gateways remember, and shall go on
+
+my $lost = MCP::Ctl->new($t->write_file('lost.conf', $t->expand($files)));
+my %empty = (nothing => '', 'a line end' => "\n", spaces => "  \n",
+             'a comment' => "# x\n", 'half an end' => 'en', NUL => "\0" x 64,
+             'CR LF' => "end\r\n", 'two ends' => "end\nend\n",
+             'more than an end' => "end\nuser - - x\n",
+             'half a line' => "user $iss ann 2026-11-25T10:0");
+
+for my $what (sort keys %empty) {
+    $t->write_file($_, $empty{$what}) for 'revoked', 'tokens';
+
+    for (['revoke', '--user', 'bob'], ['unrevoke', '--user', 'bob'],
+         ['revocations'], [qw/ token list /],
+         [qw/ token create --roles dev --servers mcp --expires 1d --user u /])
+    {
+        my $r = $lost->run(@$_);
+
+        is($r->{code}, 3, "a file with $what: @$_");
+        like($r->{err}, qr/(?:revoked|tokens):[12]: /, 'file and line');
+        is($r->{out}, '', 'and nothing else');
+    }
+
+    is($t->read_file($_), $empty{$what}, "$_ stays") for 'revoked', 'tokens';
+}
+
+unlink "$d/revoked";
+my $new = $lost->run(qw/ revoke --user bob /);
+is($new->{code}, 0, 'a file that is not there: is made');
+like($new->{err}, qr/was not there: it is new/, 'which is said');
+is($lost->run(qw/ revoke --user ann /)->{err}, '', 'once');
+
 $redis->kill;
 is($ctl->run(qw/ revoke --user alice /)->{code}, 3, 'Redis is down: said');
 

@@ -10,6 +10,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Time::HiRes qw/ sleep /;
+
 use MCP::Test;
 use MCP::Issuer;
 use MCP::Upstream;
@@ -84,6 +86,11 @@ http {
         }
         location /refused/back { mcp_auth mcp; client_max_body_size 100;
                                  error_page 413 /mcp; proxy_pass http://stub; }
+
+        location /refused/torn { mcp_auth mcp; error_page 400 = @same;
+                                 proxy_pass http://stub; }
+        location /refused/torn/page { mcp_auth mcp; error_page 400 /mcp/torn;
+                                      proxy_pass http://stub; }
 
         location /ssi { ssi on; ssi_types *; mcp_auth mcp;
                         proxy_pass http://stub; }
@@ -235,6 +242,34 @@ for my $chunked (0, 1) {
         is($r->{json}{error}{code}, -32600, 'its error page is not asked for');
         is("$a->{decision} $a->{reason}", 'error body_too_large', 'recorded');
         is(scalar @u, 0, 'and nothing reaches an upstream');
+    }
+}
+
+
+# a body that breaks off behind what would be a call, at once and later: the
+# error page is in a location of the same server, and no call is made of it
+
+my $call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":'
+           . '{"name":"echo","arguments":{}}}';
+my $torn = sprintf "%x\r\n%s\r\nzz\r\n", length $call, $call;
+
+for my $uri ('/refused/torn', '/refused/torn/page') {
+    my $head = "POST $uri HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+               . "$token\r\nContent-Type: application/json\r\n"
+               . "Transfer-Encoding: chunked\r\n\r\n";
+
+    for my $at (0, 30, map { length($torn) - $_ } 2 .. 6) {
+        my $c = http_start($head . ($at ? substr $torn, 0, $at : ''));
+
+        sleep 0.1 if $at;
+        $c->send(substr $torn, $at);
+
+        my $answer = $c->read_response;
+
+        cmp_ok($answer->{status}, '>=', 400, "$uri, $at: refused");
+        unlike($answer->{body}, qr/"result"/, 'with nothing of the upstream');
+        isnt($t->audit_next(1)->{decision}, 'allow', 'recorded');
+        is(scalar(@u = $up->requests_next(0)), 0, 'no call is made of it');
     }
 }
 

@@ -151,6 +151,25 @@ my @bad = (
     [ 'one that cannot be read',
       sub { unlink $file; $rev->write(text => "$line\nend\n"); chmod 0, $file },
       qr/cannot be opened/, ' (13: Permission denied)' ],
+    [ 'the lines of another system',
+      sub { unlink $file; $rev->write(text => $good =~ s/\n/\r\n/gr) },
+      qr/line 2: / ],
+    [ 'NULs behind its end, of a disk that lost power',
+      sub { $rev->write(text => $good . "\0" x 512) }, qr/something follows/ ],
+    [ 'a NUL in a line', sub { $rev->write(text => "$line\0\nend\n") },
+      qr/line 1: / ],
+    [ 'a NUL in a name',
+      sub { $rev->write(text => ($line =~ s/bob/bob\0/r) . "\nend\n") },
+      qr/a character that has to be written/ ],
+    [ 'another character set',
+      sub { $rev->write(text => join '', map { "$_\0" } split //, $good) },
+      qr/line 2: begins with none/ ],
+    [ 'too large', sub {
+          unlink $file;
+          open my $f, '>', $file;
+          print $f "$line\n";
+          truncate $f, 64 * 1024 * 1024 + 1;
+      }, qr/is too large/ ],
     [ 'a line too long', sub {
           unlink $file;
           $rev->write(text => "$line\nuser x " . 'y' x 3000

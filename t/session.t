@@ -31,6 +31,19 @@ HTTP
             proxy_set_header X-Sees $http_mcp_session_id;
             proxy_pass http://127.0.0.1:%%PORT_8081%%;
         }
+
+        location /mirrored {
+            mcp_auth mcp;
+            mirror /there;
+            mirror /here;
+            proxy_pass http://127.0.0.1:%%PORT_8081%%;
+        }
+
+        location = /there { proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+        location = /here {
+            mcp_auth mcp;
+            proxy_pass http://127.0.0.1:%%PORT_8081%%;
+        }
 CONF
 
 my $id = 'upstream-session-1';
@@ -92,6 +105,16 @@ isnt(initialize($alice, id => 'upstream-session-2')
      ->{headers}{'mcp-session-id'}, $session, 'another one is not');
 arrived(2);
 gateway->audit_next(2);
+
+
+# a mirror of the server's own has it; one elsewhere has neither that nor ours
+
+is(legacy($alice, call('echo'), uri => '/mirrored', session => $session)
+   ->{status}, 200, 'a call that is mirrored');
+is(join(' ', sort map { "$_->{uri}=" . ($_->{headers}{'mcp-session-id'} // '') }
+             arrived(3)),
+   "/here=$id /mirrored=$id /there=", 'who is told the session');
+record('mirrored');
 
 
 # whose it is

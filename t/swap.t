@@ -44,6 +44,10 @@ http {
     mcp_credential crlf { type static; header Authorization;
                           value "Basic \${file:%%TESTDIR%%/crlf}"; }
 
+    mcp_credential own { type static; header Backend-Key; value own-secret; }
+
+    mcp_server own { resource https://mcp.example.com/own; issuer okta;
+                     credential own; role * { allow tool *; } }
     mcp_server none { resource https://mcp.example.com/none; issuer okta;
                       role * { allow tool *; } }
     mcp_server bot { resource https://mcp.example.com/bot; issuer okta;
@@ -68,6 +72,8 @@ http {
                          proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /key { mcp_auth key;
             proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+        location /own { mcp_auth own;
+            proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /crlf { mcp_auth crlf;
             proxy_pass http://127.0.0.1:%%PORT_8081%%; }
 
@@ -86,6 +92,15 @@ http {
             proxy_set_header Cookie \$http_cookie;
             proxy_set_header X-Cookie \$cookie_sid;
             proxy_set_header X-User \$http_x_user; }
+
+        # who is asked before us is asked with what the caller sent
+
+        location /asked { mcp_auth bot; auth_request /ask;
+            proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+        location = /ask { internal;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length '';
+            proxy_pass http://127.0.0.1:%%PORT_8081%%; }
 
         # nothing can save these: the value was copied before
 
@@ -141,6 +156,26 @@ unlike($req->{head}, qr/mine/, "and of the caller's own");
 $req = sent('/late');
 is(header($req, 'X-Late-Key'), 'late-secret-3333', 'a header behind its value');
 ok(!exists $req->{headers}{authorization}, 'and in no other');
+
+# auth_request: its own question has the token, the call has not
+
+is(call_tool('/asked', 'echo', {}, token => $token)->{status}, 200, '/asked');
+
+my %seen = map { $_->{uri} => $_ } $up->requests_next(2);
+
+is(header($seen{'/ask'}, 'Authorization'), "Bearer $token", 'asked with it');
+is(header($seen{'/asked'}, 'Authorization'), 'Bearer env-secret-0123456789',
+   'called without it');
+
+# a header that is on no list but the credential's own
+
+$req = sent('/own', headers => { 'backend-KEY' => [qw/ mine mine2 /],
+                                 Backend_Key => 'mine3' });
+is(header($req, 'Backend-Key'), 'own-secret', 'in a header of its own');
+unlike($req->{head}, qr/mine/, "and none of the caller's");
+
+$req = sent('/none', headers => { 'Backend-Key' => 'mine' });
+is(header($req, 'Backend-Key'), 'mine', 'which elsewhere is any header');
 
 $req = sent('/crlf', token => undef,
             headers => { aUTHORIZATION => "bEARER  $token" });

@@ -1,6 +1,6 @@
 /*
- * AES-256-GMAC, encrypted.  See mcp_gmac.h.  OpenSSL's error queue is left
- * empty.
+ * HMAC-SHA256 of a head and the AES-256-GMAC of the rest.  See mcp_gmac.h.
+ * OpenSSL's error queue is left empty.
  */
 
 #include "mcp_gmac.h"
@@ -9,37 +9,26 @@
 #include <openssl/err.h>
 
 
+static EVP_CIPHER_CTX *mcp_gmac_begin(mcp_gmac_t *g);
+static int mcp_gmac_update(EVP_CIPHER_CTX *ctx, const unsigned char *p,
+    size_t len);
+
+
 static const unsigned char  mcp_gmac_nonce[MCP_GCM_NONCE];
 
 
 int
-mcp_gmac_init(mcp_gmac_t *g, const mcp_str_t *secret)
+mcp_gmac_init(mcp_gmac_t *g, unsigned char *key)
 {
-    int            rc;
-    unsigned char  key[32];
+    mcp_str_t  secret;
 
     memset(g, 0, sizeof(mcp_gmac_t));
+    mcp_digest_key(&g->digest, key);
 
-    g->encrypt = EVP_CIPHER_CTX_new();
+    secret.data = key;
+    secret.len = MCP_DIGEST_KEY;
 
-    rc = g->encrypt != NULL
-         && mcp_derive(secret, "digest", "hash", g->key, sizeof(g->key))
-            == MCP_OK
-         && mcp_derive(secret, "digest", "encrypt", key, sizeof(key))
-            == MCP_OK
-         && EVP_EncryptInit_ex(g->encrypt, EVP_aes_256_ecb(), NULL, key, NULL)
-            == 1
-         && EVP_CIPHER_CTX_set_padding(g->encrypt, 0) == 1;
-
-    OPENSSL_cleanse(key, sizeof(key));
-
-    if (!rc) {
-        ERR_clear_error();
-        mcp_gmac_free(g);
-        return MCP_ERROR;
-    }
-
-    return MCP_OK;
+    return mcp_derive(&secret, "digest", "gmac", g->key, sizeof(g->key));
 }
 
 
@@ -50,12 +39,11 @@ mcp_gmac_free(mcp_gmac_t *g)
         EVP_CIPHER_CTX_free(g->idle[--g->nidle]);
     }
 
-    EVP_CIPHER_CTX_free(g->encrypt);
     OPENSSL_cleanse(g, sizeof(mcp_gmac_t));
 }
 
 
-EVP_CIPHER_CTX *
+static EVP_CIPHER_CTX *
 mcp_gmac_begin(mcp_gmac_t *g)
 {
     EVP_CIPHER_CTX  *ctx;
@@ -78,23 +66,20 @@ mcp_gmac_begin(mcp_gmac_t *g)
     }
 
     EVP_CIPHER_CTX_free(ctx);
-    ERR_clear_error();
 
     return NULL;
 }
 
 
-int
-mcp_gmac_update(EVP_CIPHER_CTX *ctx, const void *data, size_t len)
+static int
+mcp_gmac_update(EVP_CIPHER_CTX *ctx, const unsigned char *p, size_t len)
 {
-    int                   n, part;
-    const unsigned char  *p;
+    int  n, part;
 
-    for (p = data; len; p += part, len -= (size_t) part) {
+    for ( /* void */ ; len; p += part, len -= (size_t) part) {
         part = (int) (len > INT32_MAX / 2 ? INT32_MAX / 2 : len);
 
         if (EVP_EncryptUpdate(ctx, NULL, &n, p, part) != 1) {
-            ERR_clear_error();
             return MCP_ERROR;
         }
     }
@@ -103,40 +88,92 @@ mcp_gmac_update(EVP_CIPHER_CTX *ctx, const void *data, size_t len)
 }
 
 
+void
+mcp_long_init(mcp_long_t *d, const mcp_gmac_t *g)
+{
+    mcp_digest_init(&d->head, &g->digest);
+    d->len = 0;
+    d->rest = NULL;
+    d->failed = 0;
+}
+
+
+void
+mcp_long_update(mcp_long_t *d, mcp_gmac_t *g, const void *data, size_t len)
+{
+    size_t                n;
+    const unsigned char  *p;
+
+    p = data;
+
+    if (d->len < MCP_LONG_HEAD) {
+        n = (size_t) (MCP_LONG_HEAD - d->len);
+        n = len < n ? len : n;
+
+        mcp_digest_update(&d->head, p, n);
+
+        d->len += n;
+        p += n;
+        len -= n;
+    }
+
+    if (len == 0 || d->failed) {
+        return;
+    }
+
+    d->len += len;
+
+    if (d->rest == NULL) {
+        d->rest = mcp_gmac_begin(g);
+    }
+
+    if (d->rest == NULL || mcp_gmac_update(d->rest, p, len) != MCP_OK) {
+        d->failed = 1;
+        ERR_clear_error();
+    }
+}
+
+
 int
-mcp_gmac_final(mcp_gmac_t *g, EVP_CIPHER_CTX *ctx, unsigned char *out)
+mcp_long_final(mcp_long_t *d, mcp_gmac_t *g, unsigned char *out)
 {
     int            n, rc;
-    mcp_buf_t      b;
-    unsigned char  tag[MCP_GCM_TAG], sealed[MCP_GCM_TAG];
+    unsigned char  tag[MCP_GCM_TAG];
 
-    rc = EVP_EncryptFinal_ex(ctx, sealed, &n) == 1
-         && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, sizeof(tag), tag)
-            == 1
-         && EVP_EncryptUpdate(g->encrypt, sealed, &n, tag, sizeof(tag)) == 1
-         && n == sizeof(sealed);
+    rc = !d->failed;
 
-    mcp_gmac_drop(g, ctx);
+    if (rc && d->rest) {
+        rc = EVP_EncryptFinal_ex(d->rest, tag, &n) == 1
+             && EVP_CIPHER_CTX_ctrl(d->rest, EVP_CTRL_AEAD_GET_TAG,
+                                    sizeof(tag), tag) == 1;
+
+        if (rc) {
+            mcp_digest_update(&d->head, tag, sizeof(tag));
+        }
+    }
+
+    mcp_long_drop(d, g);
 
     if (!rc) {
         ERR_clear_error();
         return MCP_ERROR;
     }
 
-    mcp_buf_init(&b, out, MCP_GMAC_HEX);
-    mcp_buf_hex(&b, sealed, sizeof(sealed));
+    mcp_digest_final(&d->head, &g->digest, out);
 
     return MCP_OK;
 }
 
 
 void
-mcp_gmac_drop(mcp_gmac_t *g, EVP_CIPHER_CTX *ctx)
+mcp_long_drop(mcp_long_t *d, mcp_gmac_t *g)
 {
-    if (ctx && g->nidle < MCP_GMAC_IDLE) {
-        g->idle[g->nidle++] = ctx;
-        return;
+    if (d->rest && g->nidle < MCP_GMAC_IDLE) {
+        g->idle[g->nidle++] = d->rest;
+
+    } else {
+        EVP_CIPHER_CTX_free(d->rest);
     }
 
-    EVP_CIPHER_CTX_free(ctx);
+    d->rest = NULL;
 }

@@ -26,52 +26,7 @@
 #define MCP_LIST_MAX_DIGITS   18
 
 
-/* values whose text is looked at */
-
-static const unsigned char  mcp_list_captured[key_name + 1] = {
-    [key_result_type] = 1, [key_code] = 1, [key_method] = 1,
-    [key_task_id] = 1, [key_ttl] = 1, [key_url] = 1, [key_src] = 1,
-    [key_name] = 1
-};
-
-
-/* members */
-#define MEMBER_ID      0x01
-#define MEMBER_METHOD  0x02
-#define MEMBER_RESULT  0x04
-#define MEMBER_ERROR   0x08
-
-
-/* Indexed by mcp_list_e; folded is in lower case. */
-
-static const struct {
-    const char   *folded;
-    const char   *name_folded;
-    mcp_str_t     name;
-} mcp_lists[] = {
-    { "", "", { 0, NULL } },
-    { "tools", "name", mcp_string("name") },
-    { "prompts", "name", mcp_string("name") },
-    { "resources", "uri", mcp_string("uri") },
-    { "resourcetemplates", "uritemplate", mcp_string("uriTemplate") },
-    { "tasks", "taskid", mcp_string("taskId") }
-};
-
-#define MCP_LIST_COUNT  (sizeof(mcp_lists) / sizeof(mcp_lists[0]))
-
-
 static int mcp_list_event(mcp_list_filter_t *f, const mcp_json_event_t *ev);
-static void mcp_list_key(mcp_list_filter_t *f, const mcp_json_event_t *ev);
-static unsigned mcp_list_other_key(mcp_list_filter_t *f,
-    const mcp_str_t *text);
-static unsigned mcp_list_params_key(const mcp_str_t *text);
-static unsigned mcp_list_task_key(const mcp_str_t *text);
-static unsigned mcp_list_message_key(mcp_list_filter_t *f,
-    const mcp_str_t *text);
-static unsigned mcp_list_result_key(mcp_list_filter_t *f,
-    const mcp_str_t *text);
-static unsigned mcp_list_entry_key(mcp_list_filter_t *f,
-    const mcp_str_t *text);
 static int mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static unsigned mcp_list_enter(mcp_list_filter_t *f,
     const mcp_json_event_t *ev, unsigned key);
@@ -87,12 +42,12 @@ static void mcp_list_id(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 static int mcp_list_cache_scope(mcp_list_filter_t *f,
     const mcp_json_event_t *ev);
 static int mcp_list_is(const mcp_json_event_t *ev, const char *text);
+static int mcp_list_long(const mcp_list_filter_t *f,
+    const mcp_json_event_t *ev);
 static void mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev,
     unsigned key);
 static int mcp_list_result_end(mcp_list_filter_t *f);
 static int mcp_list_message_end(mcp_list_filter_t *f);
-static inline int mcp_list_fold_eq(const mcp_str_t *key, const char *folded);
-static int mcp_list_fold_all(const mcp_str_t *key, const char *folded);
 static int64_t mcp_list_integer(const mcp_str_t *s);
 
 
@@ -198,228 +153,6 @@ mcp_list_event(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 }
 
 
-static void
-mcp_list_key(mcp_list_filter_t *f, const mcp_json_event_t *ev)
-{
-    unsigned  key;
-
-    switch (f->where) {
-
-    case in_message:
-        key = mcp_list_message_key(f, &ev->text);
-        break;
-
-    case in_result:
-    case in_inner:
-        key = mcp_list_result_key(f, &ev->text);
-        break;
-
-    case in_entry:
-        key = mcp_list_entry_key(f, &ev->text);
-        break;
-
-    default:
-        key = mcp_list_other_key(f, &ev->text);
-        break;
-    }
-
-    f->key = key;
-    f->scan.capture = mcp_list_captured[key];
-
-    if (key == key_id || key == key_cache_scope) {
-        /* the value may be needed as it was written */
-        f->keep = ev->end;
-    }
-}
-
-
-/* Where few members matter. */
-
-static unsigned
-mcp_list_other_key(mcp_list_filter_t *f, const mcp_str_t *text)
-{
-    switch (f->where) {
-
-    case in_error:
-        return mcp_str_eq_lit(text, "code") ? key_code
-               : mcp_list_fold_eq(text, "data") ? key_data : key_other;
-
-    case in_data:
-        return mcp_list_fold_eq(text, "elicitations") ? key_elicitations
-                                                      : key_other;
-
-    case in_task:
-        return mcp_list_task_key(text);
-
-    case in_params:
-        return mcp_list_params_key(text);
-
-    case in_meta:
-        return mcp_list_fold_eq(text, "io.modelcontextprotocol/serverinfo")
-               ? key_info : key_other;
-
-    case in_requests:
-        return key_request;
-
-    case in_request:
-        return mcp_list_fold_eq(text, "params") ? key_params : key_other;
-
-    case in_request_params:
-    case in_elicitation:
-        return mcp_list_fold_eq(text, "url") ? key_url : key_other;
-
-    case in_info:
-        return mcp_list_fold_eq(text, "icons") ? key_icons : key_other;
-
-    case in_icon:
-        return mcp_list_fold_eq(text, "src") ? key_src : key_other;
-
-    default:
-        return key_other;
-    }
-}
-
-
-/* A question to a person; or a task, whole, as in a result. */
-
-static unsigned
-mcp_list_params_key(const mcp_str_t *text)
-{
-    return mcp_list_fold_eq(text, "url") ? key_url
-           : mcp_list_fold_eq(text, "taskid") ? key_task_id
-           : mcp_list_fold_eq(text, "inputrequests") ? key_requests
-           : mcp_list_fold_eq(text, "result") ? key_inner
-           : mcp_list_fold_eq(text, "error") ? key_error : key_other;
-}
-
-
-static unsigned
-mcp_list_task_key(const mcp_str_t *text)
-{
-    return mcp_list_fold_eq(text, "taskid") ? key_task_id
-           : mcp_str_eq_lit(text, "ttl") || mcp_str_eq_lit(text, "ttlMs")
-             ? key_ttl : key_other;
-}
-
-
-static unsigned
-mcp_list_message_key(mcp_list_filter_t *f, const mcp_str_t *text)
-{
-    if (mcp_str_eq_lit(text, "id")) {
-        f->members |= MEMBER_ID;
-        f->id_len = 0;
-        return key_id;
-    }
-
-    if (mcp_list_fold_eq(text, "method")) {
-        if (mcp_str_eq_lit(text, "method")) {
-            f->members |= MEMBER_METHOD;
-        }
-
-        return key_method;
-    }
-
-    if (mcp_list_fold_eq(text, "params")) {
-        return key_params;
-    }
-
-    if (mcp_list_fold_eq(text, "error")) {
-        if (mcp_str_eq_lit(text, "error")) {
-            f->members |= MEMBER_ERROR;
-        }
-
-        return key_error;
-    }
-
-    if (mcp_list_fold_eq(text, "result")) {
-        if (mcp_str_eq_lit(text, "result")) {
-            f->members |= MEMBER_RESULT;
-        }
-
-        return key_result;
-    }
-
-    return key_other;
-}
-
-
-static unsigned
-mcp_list_result_key(mcp_list_filter_t *f, const mcp_str_t *text)
-{
-    unsigned  i;
-
-    for (i = 1; i < MCP_LIST_COUNT; i++) {
-        if (mcp_list_fold_eq(text, mcp_lists[i].folded)) {
-            f->list = i;
-            return key_list;
-        }
-    }
-
-    if (mcp_list_fold_eq(text, "cachescope")) {
-        return key_cache_scope;
-    }
-
-    if (mcp_list_fold_eq(text, "inputrequests")) {
-        return key_requests;
-    }
-
-    if (f->where == in_inner) {
-        return key_other;
-    }
-
-    if (mcp_list_fold_eq(text, "result")) {
-        return key_inner;
-    }
-
-    if (mcp_list_fold_eq(text, "error")) {
-
-        /* of a task that failed */
-
-        return key_error;
-    }
-
-    if (mcp_list_fold_eq(text, "_meta")) {
-        return key_meta;
-    }
-
-    if (mcp_str_eq_lit(text, "isError")) {
-        return key_is_error;
-    }
-
-    if (mcp_str_eq_lit(text, "resultType")) {
-        return key_result_type;
-    }
-
-    if (mcp_list_fold_eq(text, "task")) {
-        return key_task;
-    }
-
-    if (mcp_list_fold_eq(text, "serverinfo")) {
-        return key_info;
-    }
-
-    return mcp_list_task_key(text);
-}
-
-
-/* A client may take any spelling of the name, so there must be just one. */
-
-static unsigned
-mcp_list_entry_key(mcp_list_filter_t *f, const mcp_str_t *text)
-{
-    if (!mcp_list_fold_eq(text, mcp_lists[f->list].name_folded)) {
-        return mcp_list_fold_eq(text, "icons") ? key_icons : key_other;
-    }
-
-    if (f->names++) {
-        f->names = 2;
-        return key_other;
-    }
-
-    return mcp_str_eq(text, &mcp_lists[f->list].name) ? key_name : key_other;
-}
-
-
 static int
 mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 {
@@ -433,6 +166,13 @@ mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         && mcp_list_entry_start(f, ev->start) != MCP_OK)
     {
         return MCP_ERROR;
+    }
+
+    if (f->where == in_batch && ev->type == MCP_JSON_ARRAY) {
+
+        /* nobody sends that; who flattens it would see what is in it */
+
+        return mcp_list_fail(f, "batch in a batch");
     }
 
     where = mcp_list_enter(f, ev, key);
@@ -451,6 +191,17 @@ mcp_list_open(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         f->dropping = 1;
         return mcp_list_replace(f, ev->start, mcp_list_private,
                                 sizeof(mcp_list_private) - 1);
+    }
+
+    if (key == key_list) {
+
+        /* what some languages make of an array that lost its first entry */
+
+        f->has_list = 1;
+        f->removed++;
+        f->keep = ev->start;
+        f->dropping = 1;
+        return mcp_list_replace(f, ev->start, "[]", 2);
     }
 
     return f->bad_url ? mcp_list_fail(f, "URL that is not https") : MCP_OK;
@@ -477,10 +228,6 @@ mcp_list_enter(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
         /* fall through */
 
     case in_batch:
-        if (array) {
-            break;
-        }
-
         f->outcome = MCP_OUTCOME_NONE;
         f->members = 0;
         f->is_error = 0;
@@ -784,7 +531,7 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
         return MCP_OK;
 
     case key_url:
-        if (ev->type != MCP_JSON_STRING || ev->truncated
+        if (ev->type != MCP_JSON_STRING || mcp_list_long(f, ev)
             || !mcp_url_https(&ev->text))
         {
             f->asks_url = 1;
@@ -799,7 +546,8 @@ mcp_list_scalar(mcp_list_filter_t *f, const mcp_json_event_t *ev)
 
         f->bad_icon |= (ev->type != MCP_JSON_STRING
                         || !mcp_icon_src(&ev->text)
-                        || (ev->truncated && mcp_url_https(&ev->text)));
+                        || (mcp_list_long(f, ev)
+                            && mcp_url_https(&ev->text)));
         return MCP_OK;
 
     case key_icons:
@@ -900,12 +648,24 @@ mcp_list_is(const mcp_json_event_t *ev, const char *text)
 }
 
 
+/*
+ * Of a text in one piece all is there, of one that is split what the buffer
+ * holds, which is more than this: it is long in both, or in neither.
+ */
+
+static int
+mcp_list_long(const mcp_list_filter_t *f, const mcp_json_event_t *ev)
+{
+    return ev->truncated || ev->text.len > 2 * f->conf->max_name;
+}
+
+
 /* The id of a task, and how long it is kept. */
 
 static void
 mcp_list_task(mcp_list_filter_t *f, const mcp_json_event_t *ev, unsigned key)
 {
-    if (ev->truncated) {
+    if (mcp_list_long(f, ev)) {
         f->tasks = (key == key_task_id) ? 2 : f->tasks;
         return;
     }
@@ -990,70 +750,6 @@ mcp_list_message_end(mcp_list_filter_t *f)
     }
 
     return MCP_OK;
-}
-
-
-/*
- * Equal as Go's encoding/json compares member names, the laxest way in use:
- * besides the case of letters, U+017F stands for s and U+212A for k.
- */
-
-static inline int
-mcp_list_fold_eq(const mcp_str_t *key, const char *folded)
-{
-    unsigned char  c;
-
-    if (key->len == 0) {
-        return 0;
-    }
-
-    /* nearly always the first letter is another one */
-
-    c = key->data[0];
-
-    if (c < 0x80 && c != (unsigned char) *folded
-        && (c | 0x20) != (unsigned char) *folded)
-    {
-        return 0;
-    }
-
-    return mcp_list_fold_all(key, folded);
-}
-
-
-static int
-mcp_list_fold_all(const mcp_str_t *key, const char *folded)
-{
-    unsigned char         c;
-    const unsigned char  *p, *last;
-
-    p = key->data;
-    last = p + key->len;
-
-    while (p < last) {
-        c = *p++;
-
-        if (c >= 'A' && c <= 'Z') {
-            c |= 0x20;
-
-        } else if (c == 0xc5 && last - p >= 1 && p[0] == 0xbf) {
-            c = 's';
-            p += 1;
-
-        } else if (c == 0xe2 && last - p >= 2 && p[0] == 0x84 && p[1] == 0xaa)
-        {
-            c = 'k';
-            p += 2;
-        }
-
-        if (*folded == '\0' || c != (unsigned char) *folded) {
-            return 0;
-        }
-
-        folded++;
-    }
-
-    return *folded == '\0';
 }
 
 

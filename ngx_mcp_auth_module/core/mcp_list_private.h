@@ -1,6 +1,7 @@
 /*
- * What the two halves of the list filter share: mcp_list_filter.c reads events
- * and decides, mcp_list_output.c lets bytes go, holds them or cuts them.
+ * What the parts of the list filter share: mcp_list_filter.c reads events and
+ * decides, mcp_list_keys.c knows member names, mcp_list_output.c lets bytes go,
+ * holds them or cuts them.
  */
 
 #ifndef MCP_LIST_PRIVATE_H
@@ -80,6 +81,16 @@ enum {
     key_name
 };
 
+
+/* members */
+#define MEMBER_ID      0x01
+#define MEMBER_METHOD  0x02
+#define MEMBER_RESULT  0x04
+#define MEMBER_ERROR   0x08
+
+
+/* Sets f->key, and whether the value's text is wanted. */
+void mcp_list_key(mcp_list_filter_t *f, const mcp_json_event_t *ev);
 
 int mcp_list_entry_start(mcp_list_filter_t *f, uint64_t start);
 int mcp_list_entry_end(mcp_list_filter_t *f, uint64_t end,

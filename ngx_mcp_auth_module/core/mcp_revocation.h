@@ -106,7 +106,9 @@ int mcp_revocation_file(const mcp_str_t *text,
  * channel.  ARGV[1]: field, ARGV[2]: line, ARGV[3]: stamp, or "" for a new one.
  * Sets field to "STAMP LINE" and publishes "rev STAMP LINE", unless what is
  * there has the same or a larger stamp.  Returns the stamp that is there
- * afterwards, as a string; or an error, and changes nothing.
+ * afterwards, as a string; or an error, and changes nothing.  (Whom Redis lets
+ * write but not publish gets an error for a change that is made: it is found by
+ * the next load.)
  */
 extern const char  mcp_revocation_script[];
 

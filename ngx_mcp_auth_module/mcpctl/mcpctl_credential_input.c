@@ -9,7 +9,6 @@
 #include "mcpctl_credential.h"
 #include "mcp_time.h"
 
-#include <math.h>
 
 
 static int mcpctl_input_answer(mcpctl_t *ctl, const mcp_str_t *text,
@@ -159,9 +158,9 @@ mcpctl_input_moment(mcpctl_t *ctl, json_t *object, const char *key,
     }
 
     if (json_is_number(value)) {
-        n = floor(json_number_value(value));
+        n = json_number_value(value);
 
-        if (n > 0 && n <= (double) MCP_TIME_MAX) {
+        if (n >= 1 && n <= (double) MCP_TIME_MAX) {
             *moment = (int64_t) n;
             return MCP_OK;
         }

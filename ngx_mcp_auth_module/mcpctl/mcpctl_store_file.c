@@ -96,9 +96,15 @@ mcpctl_file_tokens(mcpctl_store_t *st, mcpctl_list_t *tokens)
 
     path = &st->ctl->conf->token_file;
 
-    if (mcpctl_file_read(st->ctl, path, &f) != MCP_OK
-        || mcpctl_file_check_tokens(st->ctl, path, &f.text) != MCP_OK)
-    {
+    if (mcpctl_file_read(st->ctl, path, &f) != MCP_OK) {
+        return MCP_ERROR;
+    }
+
+    if (!f.exists) {
+        return MCP_OK;
+    }
+
+    if (mcpctl_file_check_tokens(st->ctl, path, &f.text) != MCP_OK) {
         return MCP_ERROR;
     }
 
@@ -239,9 +245,15 @@ mcpctl_file_watermarks(mcpctl_store_t *st, mcpctl_list_t *watermarks)
 
     path = &st->ctl->conf->revocation_file;
 
-    if (mcpctl_file_read(st->ctl, path, &f) != MCP_OK
-        || mcpctl_file_check_revocations(st->ctl, path, &f.text) != MCP_OK)
-    {
+    if (mcpctl_file_read(st->ctl, path, &f) != MCP_OK) {
+        return MCP_ERROR;
+    }
+
+    if (!f.exists) {
+        return MCP_OK;
+    }
+
+    if (mcpctl_file_check_revocations(st->ctl, path, &f.text) != MCP_OK) {
         return MCP_ERROR;
     }
 
@@ -343,6 +355,15 @@ mcpctl_file_set(mcpctl_store_t *st, const mcp_revocation_t *r,
 
     if (rc == MCP_OK && e.edits.n == 0) {
         if (r->at) {
+
+            /* the gateways may remember one that was lost */
+
+            if (!e.file.exists) {
+                mcpctl_warn(st->ctl, "\"%s\" was not there: it is new, and "
+                            "whoever was revoked in an older one is not any "
+                            "more", e.path->data);
+            }
+
             mcpctl_file_edit(&e, e.end, 0, &new);
 
         } else {
@@ -429,7 +450,7 @@ mcpctl_file_edit_open(mcpctl_edits_t *e)
         return MCP_ERROR;
     }
 
-    if (e->file.text.len == 0) {
+    if (!e->file.exists) {
         e->file.text = mcpctl_cstr(mcpctl_format(e->ctl, "%send\n",
                                                  e->head));
     }
@@ -524,7 +545,11 @@ mcpctl_file_edited(const mcpctl_edits_t *e)
 }
 
 
-/* As the workers will read it.  What is not there or empty is no error. */
+/*
+ * As the workers will read it.  An empty one is what a full disk or a slip of
+ * the hand has left: they have the older content still, and what is written
+ * here would take its place.
+ */
 static int
 mcpctl_file_check_tokens(mcpctl_t *ctl, const mcp_str_t *path,
     const mcp_str_t *text)
@@ -533,15 +558,11 @@ mcpctl_file_check_tokens(mcpctl_t *ctl, const mcp_str_t *path,
     const char         *error;
     mcp_access_keys_t  *keys;
 
-    if (text->len == 0) {
-        return MCP_OK;
-    }
-
     keys = mcp_access_keys_parse(text, &error, &line);
 
     if (keys == NULL) {
-        return mcpctl_error(ctl, MCP_ERROR, "%s:%u: %s", path->data, line,
-                            error);
+        return mcpctl_error(ctl, MCP_ERROR, "%s:%u: %s", path->data,
+                            line ? line : 1, error);
     }
 
     mcp_access_keys_free(keys);
@@ -557,11 +578,9 @@ mcpctl_file_check_revocations(mcpctl_t *ctl, const mcp_str_t *path,
     unsigned     line;
     const char  *error;
 
-    if (text->len && mcp_revocation_file(text, NULL, NULL, &error, &line)
-                     != MCP_OK)
-    {
-        return mcpctl_error(ctl, MCP_ERROR, "%s:%u: %s", path->data, line,
-                            error);
+    if (mcp_revocation_file(text, NULL, NULL, &error, &line) != MCP_OK) {
+        return mcpctl_error(ctl, MCP_ERROR, "%s:%u: %s", path->data,
+                            line ? line : 1, error);
     }
 
     return MCP_OK;

@@ -70,6 +70,7 @@ static mcp_str_t mcpctl_redis_token_key(mcpctl_store_t *st,
 static mcp_str_t mcpctl_redis_until(mcpctl_store_t *st, int64_t expires);
 static mcp_str_t mcpctl_redis_str(mcpctl_store_t *st,
     const redisReply *reply);
+static int mcpctl_redis_nonsense(mcpctl_store_t *st);
 
 
 /* A field of a hash with its value. */
@@ -498,14 +499,20 @@ mcpctl_redis_scan_page(mcpctl_store_t *st, redisReply *reply,
         || reply->element[1]->type != REDIS_REPLY_ARRAY
         || reply->element[1]->elements % 2)
     {
-        return mcpctl_error(st->ctl, MCP_ERROR, "an answer of Redis makes no "
-                            "sense");
+        return mcpctl_redis_nonsense(st);
     }
 
     *cursor = mcpctl_redis_str(st, reply->element[0]);
     page = reply->element[1];
 
     for (i = 0; i < page->elements; i += 2) {
+
+        if (page->element[i]->type != REDIS_REPLY_STRING
+            || page->element[i + 1]->type != REDIS_REPLY_STRING)
+        {
+            return mcpctl_redis_nonsense(st);
+        }
+
         pair = mcpctl_alloc(st->ctl, sizeof(mcpctl_pair_t));
         pair->field = mcpctl_redis_str(st, page->element[i]);
         pair->value = mcpctl_redis_str(st, page->element[i + 1]);
@@ -560,7 +567,12 @@ mcpctl_redis_records(mcpctl_store_t *st, const mcpctl_list_t *ids,
         return MCP_ERROR;
     }
 
-    for (i = 0; i < n && i < reply->elements; i++) {
+    if (reply->elements != n) {
+        freeReplyObject(reply);
+        return mcpctl_redis_nonsense(st);
+    }
+
+    for (i = 0; i < n; i++) {
         pair = ids->elts[from + i];
 
         if (reply->element[i]->type == REDIS_REPLY_NIL) {
@@ -613,7 +625,12 @@ mcpctl_redis_used(mcpctl_store_t *st, const mcpctl_list_t *tokens)
             return MCP_ERROR;
         }
 
-        for (k = 0; k < n && k < reply->elements; k++) {
+        if (reply->elements != n) {
+            freeReplyObject(reply);
+            return mcpctl_redis_nonsense(st);
+        }
+
+        for (k = 0; k < n; k++) {
             token = tokens->elts[i + k];
             text = mcpctl_redis_str(st, reply->element[k]);
 
@@ -674,7 +691,11 @@ mcpctl_redis_line(mcpctl_store_t *st, const mcp_str_t *field,
 
     stamp = strtoull((char *) value->data, &end, 10);
 
-    if (stamp == 0 || stamp > MCP_REVOCATION_STAMP || *end != ' ') {
+    /* strtoull() takes blanks and a sign, a gateway does not */
+
+    if (value->len == 0 || *value->data < '0' || *value->data > '9'
+        || stamp == 0 || stamp > MCP_REVOCATION_STAMP || *end != ' ')
+    {
         (void) mcpctl_error(st->ctl, 0, "%s has no stamp", what);
         return NULL;
     }
@@ -882,4 +903,12 @@ mcpctl_redis_str(mcpctl_store_t *st, const redisReply *reply)
 
     return reply->type == REDIS_REPLY_STRING
            ? mcpctl_str(st->ctl, reply->str, (size_t) reply->len) : none;
+}
+
+
+static int
+mcpctl_redis_nonsense(mcpctl_store_t *st)
+{
+    return mcpctl_error(st->ctl, MCP_ERROR, "an answer of Redis makes no "
+                        "sense");
 }

@@ -597,8 +597,9 @@ ngx_mcp_filter_create(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_list_filter_init(&fc->list, &fc->list_conf, fc->list_buf);
     mcp_sse_init(&fc->sse);
 
-    if (ctx->result_hash == NULL && ngx_mcp_log_wanted(ctx)) {
-        ctx->result_hash = mcp_gmac_begin(&mmcf->result_digest);
+    if (!ctx->has_result_digest && ngx_mcp_log_wanted(ctx)) {
+        mcp_long_init(&ctx->result, &mmcf->results);
+        ctx->has_result_digest = 1;
     }
 
     return fc;

@@ -291,10 +291,11 @@ static ngx_int_t
 ngx_mcp_body_send(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
     ngx_uint_t last, ngx_uint_t flush)
 {
-    size_t        len;
-    ngx_int_t     rc;
-    ngx_buf_t    *b;
-    ngx_chain_t  *out;
+    size_t                len;
+    ngx_int_t             rc;
+    ngx_buf_t            *b;
+    ngx_chain_t          *out;
+    ngx_mcp_main_conf_t  *mmcf;
 
     len = fc->out ? fc->out->last - fc->out->pos : 0;
 
@@ -314,7 +315,12 @@ ngx_mcp_body_send(ngx_http_request_t *r, ngx_mcp_filter_ctx_t *fc,
     if (len) {
         fc->main->result_bytes += len;
 
-        ngx_mcp_log_result(fc->main, fc->out->pos, len);
+        if (fc->main->has_result_digest) {
+            mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+            mcp_long_update(&fc->main->result, &mmcf->results, fc->out->pos,
+                            len);
+        }
 
         if (fc->main->server->preview) {
             ngx_mcp_body_preview(fc, fc->out->pos, len);

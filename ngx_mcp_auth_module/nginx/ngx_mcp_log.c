@@ -835,52 +835,20 @@ static void
 ngx_mcp_log_digest(ngx_mcp_main_conf_t *mmcf, ngx_mcp_ctx_t *ctx,
     mcp_audit_t *a)
 {
-    EVP_CIPHER_CTX  *hash;
-
-    hash = ctx->result_hash;
-
-    if (hash == NULL || ctx->result_bytes == 0) {
+    if (!ctx->has_result_digest || ctx->result_bytes == 0) {
         return;
     }
 
-    ctx->result_hash = NULL;
-
-    if (mcp_gmac_final(&mmcf->result_digest, hash, ctx->result_digest)
-        == MCP_OK)
-    {
-        a->result_digest.data = ctx->result_digest;
-        a->result_digest.len = MCP_GMAC_HEX;
-    }
-}
-
-
-/* What the client is sent of the upstream's answer, for the digest. */
-void
-ngx_mcp_log_result(ngx_mcp_ctx_t *ctx, u_char *p, size_t len)
-{
-    if (ctx->result_hash && mcp_gmac_update(ctx->result_hash, p, len) != MCP_OK)
+    if (mcp_long_final(&ctx->result, &mmcf->results, ctx->result_digest)
+        != MCP_OK)
     {
         ngx_log_error(NGX_LOG_ALERT, ctx->request->connection->log, 0,
                       "mcp_auth: no digest of this result: OpenSSL failed");
-
-        ngx_mcp_log_forget(ctx);
+        return;
     }
-}
 
-
-/* No digest is wanted any more. */
-void
-ngx_mcp_log_forget(ngx_mcp_ctx_t *ctx)
-{
-    ngx_mcp_main_conf_t  *mmcf;
-
-    if (ctx->result_hash) {
-        mmcf = ngx_http_get_module_main_conf(ctx->request,
-                                             ngx_http_mcp_auth_module);
-
-        mcp_gmac_drop(&mmcf->result_digest, ctx->result_hash);
-        ctx->result_hash = NULL;
-    }
+    a->result_digest.data = ctx->result_digest;
+    a->result_digest.len = MCP_DIGEST_HEX;
 }
 
 

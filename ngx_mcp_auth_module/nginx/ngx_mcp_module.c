@@ -313,7 +313,7 @@ ngx_mcp_init_module(ngx_cycle_t *cycle)
 static ngx_int_t
 ngx_mcp_init_process(ngx_cycle_t *cycle)
 {
-    mcp_str_t             secret;
+    u_char               *key;
     ngx_mcp_main_conf_t  *mmcf;
 
     if (ngx_process != NGX_PROCESS_WORKER
@@ -343,11 +343,10 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
 
     mmcf->zone = ngx_mcp_zone(mmcf->shm_zone);
 
-    secret.data = mmcf->audit_key_set ? mmcf->audit_key
-                                      : ngx_mcp_zone_secret(mmcf->zone);
-    secret.len = MCP_DIGEST_KEY;
+    key = mmcf->audit_key_set ? mmcf->audit_key
+                              : ngx_mcp_zone_secret(mmcf->zone);
 
-    mcp_digest_key(&mmcf->digest, secret.data);
+    mcp_digest_key(&mmcf->digest, key);
     mcp_digest_key(&mmcf->zone_digest, ngx_mcp_zone_secret(mmcf->zone));
 
     mmcf->cache = ngx_mcp_cache_create(mmcf->zone, 4096, mmcf->fingerprint,
@@ -356,9 +355,9 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (mcp_gmac_init(&mmcf->result_digest, &secret) != MCP_OK) {
+    if (mcp_gmac_init(&mmcf->results, key) != MCP_OK) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "mcp_auth: OpenSSL has no AES-256-GCM");
+                      "mcp_auth: OpenSSL has no HKDF");
         return NGX_ERROR;
     }
 
@@ -459,7 +458,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
     ngx_mcp_log_exit_worker(mmcf);
     ngx_mcp_stream_exit_worker(mmcf);
     ngx_mcp_session_exit_worker(mmcf);
-    mcp_gmac_free(&mmcf->result_digest);
+    mcp_gmac_free(&mmcf->results);
     ngx_mcp_block_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
@@ -569,8 +568,9 @@ ngx_mcp_cleanup_ctx(void *data)
 {
     ngx_mcp_ctx_t *ctx = data;
 
+    ngx_mcp_main_conf_t  *mmcf;
+
     ngx_mcp_access_cancel(ctx);
-    ngx_mcp_log_forget(ctx);
 
     if (ctx->entry) {
         ngx_mcp_cache_release(ctx->entry);
@@ -581,6 +581,12 @@ ngx_mcp_cleanup_ctx(void *data)
     if (ctx->early) {
         ngx_mcp_cache_release(ctx->early);
         ctx->early = NULL;
+    }
+
+    if (ctx->has_result_digest) {
+        mmcf = ngx_http_get_module_main_conf(ctx->request,
+                                             ngx_http_mcp_auth_module);
+        mcp_long_drop(&ctx->result, &mmcf->results);
     }
 
     ngx_mcp_block_free(ctx);

@@ -244,7 +244,7 @@ typedef struct {
     ngx_int_t                audit_key_set;     /* mcp_audit_key */
     u_char                   audit_key[MCP_DIGEST_KEY];
     mcp_digest_key_t         digest;            /* set in init_process */
-    mcp_gmac_t               result_digest;
+    mcp_gmac_t               results;           /* likewise */
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     ngx_mcp_tokens_t        *tokens;            /* NULL: no mcp_token_* */
@@ -388,8 +388,8 @@ typedef struct {
     uint64_t                 result_bytes;
     ngx_str_t                preview;   /* how the response begins */
     ngx_uint_t               removed;
-    EVP_CIPHER_CTX          *result_hash;       /* NULL: none is wanted */
-    u_char                   result_digest[MCP_GMAC_HEX];
+    mcp_long_t               result;    /* what the client was sent of it */
+    u_char                   result_digest[MCP_DIGEST_HEX];
 
     /* us */
     uint64_t                 start;     /* monotonic, at our first step */
@@ -414,6 +414,7 @@ typedef struct {
     unsigned                 is_error:1;
     unsigned                 has_list:1;
     unsigned                 has_params_digest:1;
+    unsigned                 has_result_digest:1;
     unsigned                 looked_up:1;       /* early */
 } ngx_mcp_ctx_t;
 
@@ -463,8 +464,6 @@ ngx_int_t ngx_mcp_log_handler(ngx_http_request_t *r);
 char *ngx_mcp_log_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_uint_t ngx_mcp_log_blocked(ngx_mcp_ctx_t *ctx);
 ngx_uint_t ngx_mcp_log_wanted(ngx_mcp_ctx_t *ctx);
-void ngx_mcp_log_result(ngx_mcp_ctx_t *ctx, u_char *p, size_t len);
-void ngx_mcp_log_forget(ngx_mcp_ctx_t *ctx);
 void ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a);
 ngx_mcp_audit_log_t *ngx_mcp_log_default(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);

@@ -275,6 +275,13 @@ ngx_mcp_revoke_file_look(ngx_mcp_revoke_file_t *f, ngx_mcp_revoke_zone_t *zone,
 
             return;
         }
+
+        if (f->line == 0) {
+
+            /* not about the text, which may be right: it is tried again */
+
+            f->serial = NGX_MCP_REVOKE_NEVER;
+        }
     }
 
     if (f->error) {

@@ -2,12 +2,13 @@
  * mcp_gmac: the same as the openssl command makes, however the text comes in
  * pieces, and whatever a context was used for before.
  *
- * The vectors: H=$(openssl kdf -keylen 32 -kdfopt digest:SHA256
- *     -kdfopt hexkey:6b..6b -kdfopt hexinfo:646967657374 00 68617368 HKDF)
- * ("digest", NUL, "hash"), E likewise ("encrypt"), and then
+ * The vectors: K is the key in hex, and H=$(openssl kdf -keylen 32
+ *     -kdfopt digest:SHA256 -kdfopt hexkey:$K
+ *     -kdfopt hexinfo:64696765737400676d6163 HKDF)   ("digest", NUL, "gmac");
+ * up to 1024 bytes: openssl dgst -sha256 -mac HMAC -macopt hexkey:$K; of more,
+ * what is hashed are the first 1024 bytes and behind them, of the rest,
  *     openssl mac -cipher AES-256-GCM -macopt hexkey:$H
- *         -macopt hexiv:000000000000000000000000 -binary -in TEXT GMAC
- *     | openssl enc -aes-256-ecb -nopad -K $E
+ *         -macopt hexiv:000000000000000000000000 -binary GMAC
  */
 
 #include <setjmp.h>
@@ -27,18 +28,15 @@ static unsigned char  text[22000];
 static int
 set_up(void **state)
 {
-    mcp_str_t             secret;
     static mcp_gmac_t     g;
-    static unsigned char  key[32];
+    static unsigned char  key[MCP_DIGEST_KEY];
 
     memset(key, 'k', sizeof(key));
     memset(text, 'x', sizeof(text));
 
-    secret.data = key;
-    secret.len = sizeof(key);
     *state = &g;
 
-    return mcp_gmac_init(&g, &secret) == MCP_OK ? 0 : -1;
+    return mcp_gmac_init(&g, key) == MCP_OK ? 0 : -1;
 }
 
 
@@ -51,115 +49,144 @@ tear_down(void **state)
 }
 
 
-/* of len bytes in pieces of at most `piece` */
+/* of len bytes, the first of them in pieces of at most `piece` */
 
 static void
-digest(mcp_gmac_t *g, const void *data, size_t len, size_t piece, char *hex)
+digest(mcp_gmac_t *g, size_t len, size_t first, size_t piece, char *hex)
 {
-    size_t                n;
-    EVP_CIPHER_CTX       *ctx;
-    const unsigned char  *p;
+    size_t      at, n;
+    mcp_long_t  d;
 
-    ctx = mcp_gmac_begin(g);
-    assert_non_null(ctx);
+    mcp_long_init(&d, g);
 
-    for (p = data; len; p += n, len -= n) {
-        n = len < piece ? len : piece;
-        assert_int_equal(mcp_gmac_update(ctx, p, n), MCP_OK);
+    for (at = 0; at < len; at += n) {
+        n = at < first ? piece : len;
+        n = len - at < n ? len - at : n;
+        mcp_long_update(&d, g, text + at, n);
     }
 
-    assert_int_equal(mcp_gmac_final(g, ctx, (unsigned char *) hex), MCP_OK);
-    hex[MCP_GMAC_HEX] = '\0';
+    assert_int_equal(mcp_long_final(&d, g, (unsigned char *) hex), MCP_OK);
+    hex[MCP_DIGEST_HEX] = '\0';
 }
 
 
 static void
 test_vectors(void **state)
 {
-    char  hex[MCP_GMAC_HEX + 1];
+    char    hex[MCP_DIGEST_HEX + 1];
+    size_t  i;
 
-    digest(*state, "", 0, 1, hex);
-    assert_string_equal(hex, "fbf55614ca88bea647c61424978e656b");
+    static const struct {
+        size_t       len;
+        const char  *want;
+    } vectors[] = {
+        { 0, "a4ad8e340e32bf1d916005cb1dc92795" },
+        { 1, "5011cc61ff53aa5af4fdf0d44b117900" },
+        { 1024, "5d5f61a20c1748b0c2f9ec713ad85ec2" },
+        { 1025, "edb3c5f78c90c0251aab6c04f2f2b70d" },
+        { 1040, "4d8ea69f54e5d080be50a892210b1a01" },
+        { 22000, "ef8a2e018d0cacaa0c6dadc9fbbceaa4" }
+    };
 
-    digest(*state, "a", 1, 1, hex);
-    assert_string_equal(hex, "e5632d0954a9a44320e7b9a4406aa1e7");
-
-    digest(*state, "The quick brown fox", 19, 19, hex);
-    assert_string_equal(hex, "157b9835bcb549b0278af438f1d3d1a9");
-
-    digest(*state, text, sizeof(text), sizeof(text), hex);
-    assert_string_equal(hex, "418c18ac4b029421ba076aa8285e5115");
+    for (i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
+        digest(*state, vectors[i].len, 0, 0, hex);
+        assert_string_equal(hex, vectors[i].want);
+    }
 }
 
 
 static void
 test_pieces(void **state)
 {
-    char    whole[MCP_GMAC_HEX + 1], hex[MCP_GMAC_HEX + 1];
-    size_t  len, piece;
+    char      whole[MCP_DIGEST_HEX + 1], hex[MCP_DIGEST_HEX + 1];
+    size_t    len, piece;
+    unsigned  i;
 
-    for (len = 1; len < 70; len++) {
-        digest(*state, text, len, len, whole);
+    static const size_t  pieces[] = { 1, 15, 16, 17, 1000, 1023, 1024, 1025 };
 
-        for (piece = 1; piece <= len; piece++) {
-            digest(*state, text, len, piece, hex);
+    for (len = 1000; len < 1100; len++) {
+        digest(*state, len, 0, 0, whole);
+
+        for (i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+            digest(*state, len, len, pieces[i], hex);
             assert_string_equal(hex, whole);
         }
 
-        digest(*state, text, len + 1, len, hex);
+        for (piece = 1020; piece < len; piece++) {
+            digest(*state, len, 1, piece, hex);
+            assert_string_equal(hex, whole);
+        }
+
+        digest(*state, len + 1, 0, 0, hex);
         assert_string_not_equal(hex, whole);
     }
 }
 
 
-/* many at once, and one that is given up in the middle */
+/* each byte counts */
+
+static void
+test_bytes(void **state)
+{
+    char    whole[MCP_DIGEST_HEX + 1], hex[MCP_DIGEST_HEX + 1];
+    size_t  at;
+
+    digest(*state, 2000, 0, 0, whole);
+
+    for (at = 0; at < 2000; at++) {
+        text[at] ^= 1;
+        digest(*state, 2000, 0, 0, hex);
+        assert_string_not_equal(hex, whole);
+        text[at] ^= 1;
+    }
+}
+
+
+/* many at once, given up in the middle: nothing of them is left */
 
 static void
 test_contexts(void **state)
 {
-    char             hex[MCP_GMAC_HEX + 1];
-    unsigned         i;
-    mcp_gmac_t      *g = *state;
-    EVP_CIPHER_CTX  *ctx[MCP_GMAC_IDLE + 3];
+    char         hex[MCP_DIGEST_HEX + 1];
+    unsigned     i;
+    mcp_gmac_t  *g = *state;
+    mcp_long_t   d[MCP_GMAC_IDLE + 3];
 
     for (i = 0; i < MCP_GMAC_IDLE + 3; i++) {
-        ctx[i] = mcp_gmac_begin(g);
-        assert_non_null(ctx[i]);
-        assert_int_equal(mcp_gmac_update(ctx[i], text, i), MCP_OK);
+        mcp_long_init(&d[i], g);
+        mcp_long_update(&d[i], g, text, MCP_LONG_HEAD);
+        assert_null(d[i].rest);
+        mcp_long_update(&d[i], g, text, i + 1);
+        assert_non_null(d[i].rest);
     }
 
     for (i = 0; i < MCP_GMAC_IDLE + 3; i++) {
-        mcp_gmac_drop(g, ctx[i]);
+        mcp_long_drop(&d[i], g);
+        mcp_long_drop(&d[i], g);
     }
 
     assert_int_equal(g->nidle, MCP_GMAC_IDLE);
 
     for (i = 0; i < MCP_GMAC_IDLE; i++) {
-        digest(g, "a", 1, 1, hex);
-        assert_string_equal(hex, "e5632d0954a9a44320e7b9a4406aa1e7");
+        digest(g, 1025, 0, 0, hex);
+        assert_string_equal(hex, "edb3c5f78c90c0251aab6c04f2f2b70d");
     }
 
     assert_int_equal(g->nidle, MCP_GMAC_IDLE);
-
-    mcp_gmac_drop(g, NULL);
 }
 
 
 static void
 test_keys(void **state)
 {
-    char                  one[MCP_GMAC_HEX + 1], other[MCP_GMAC_HEX + 1];
-    mcp_str_t             secret;
+    char                  one[MCP_DIGEST_HEX + 1], other[MCP_DIGEST_HEX + 1];
     mcp_gmac_t            g;
-    static unsigned char  key[32] = "another";
+    static unsigned char  key[MCP_DIGEST_KEY] = "another";
 
-    secret.data = key;
-    secret.len = sizeof(key);
+    assert_int_equal(mcp_gmac_init(&g, key), MCP_OK);
 
-    assert_int_equal(mcp_gmac_init(&g, &secret), MCP_OK);
-
-    digest(*state, text, 100, 100, one);
-    digest(&g, text, 100, 100, other);
+    digest(*state, 2000, 0, 0, one);
+    digest(&g, 2000, 0, 0, other);
     assert_string_not_equal(one, other);
 
     mcp_gmac_free(&g);
@@ -173,6 +200,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_contexts),
         cmocka_unit_test(test_keys)
     };

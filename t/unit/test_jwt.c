@@ -29,6 +29,10 @@ test_base64url(void **state)
         { "AAAAA", -1, NULL },
         { "AB", -1, NULL },             /* unused bits */
         { "AAB", -1, NULL },
+        { "AC", -1, NULL },
+        { "AE", -1, NULL },
+        { "AI", -1, NULL },
+        { "AAC", -1, NULL },
         { "_x", -1, NULL },
         { "_-9", -1, NULL },
         { "Zm9vYmF", -1, NULL },

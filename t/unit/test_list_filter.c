@@ -159,10 +159,18 @@ static const doc_t  docs[] = {
     { T("{\"name\\u0000\":1,\"name\":\"a\"}"),
       T("{\"name\\u0000\":1,\"name\":\"a\"}"), HAS_LIST, 1, 0, RES, "1" },
 
-    /* a list key that is no list; the rest of the result is untouched */
-    { R("\"tools\":{\"name\":\"no\"},\"prompts\":null,\"tasks\":\"[]\""),
-      R("\"tools\":{\"name\":\"no\"},\"prompts\":null,\"tasks\":\"[]\""), 0,
-      0, 0, RES, "1" },
+    /* a list key that is no list: an object may have entries in it */
+    { R("\"prompts\":null,\"tasks\":\"[]\""),
+      R("\"prompts\":null,\"tasks\":\"[]\""), 0, 0, 0, RES, "1" },
+    { R("\"tools\":{\"1\":" N ",\"2\":[" A ",{}]},\"x\":" N),
+      R("\"tools\":[],\"x\":" N), LC, 0, 1, RES, "1" },
+    { R("\"x\":1, \"Tools\" : {} ,\"tools\":[" N "," A "]"),
+      R("\"x\":1, \"Tools\" : [] ,\"tools\":[" A "]"), LC, 1, 2, RES, "1" },
+    { R("\"result\":{\"tasks\":{\"a\":{\"taskId\":\"no\"}}}"),
+      R("\"result\":{\"tasks\":[]}"), LC, 0, 1, RES, "1" },
+    { R("\"tools\":{\"1\":" N), NULL, 0, 0, 0, NONE, "" },
+
+    /* the rest of the result is untouched */
     { R("\"nextCursor\":\"\",\"tools\":[" N "],\"ttlMs\":1.50,\"_meta\":"
         "{\"tools\":[" N "]}"),
       R("\"nextCursor\":\"\",\"tools\":[],\"ttlMs\":1.50,\"_meta\":"
@@ -192,11 +200,14 @@ static const doc_t  docs[] = {
         "\"result\":{\"tools\":[" N "]}}"), LC, 1, 1, RES, "1" },
     { "[" T(N "," A) ", " T(B "," N) "]", "[" T(A) ", " T(B) "]", LC | BATCH,
       2, 2, RES, "1" },
-    { " [1,[" T(N) "]," T(N) ",{}]", " [1,[" T(N) "]," T("") ",{}]",
-      LC | BATCH, 0, 1, NONE, "" },
+    { " [1," T(N) ",{}]", " [1," T("") ",{}]", LC | BATCH, 0, 1, NONE, "" },
+    { "[" T(N) ", 1 ," T(N) "]", "[" T("") ", 1 ," T("") "]", LC | BATCH, 0, 2,
+      RES, "1" },
 
-    { "[" T(N) ",[" T(N) "]," T(N) "]", "[" T("") ",[" T(N) "]," T("") "]",
-      LC | BATCH, 0, 2, RES, "1" },
+    /* a batch in a batch */
+    { "[[]]", NULL, 0, 0, 0, NONE, "" },
+    { " [1,[" T(N) "]," T(N) ",{}]", NULL, 0, 0, 0, NONE, "" },
+    { "[" T(A) ",[[" T(A) "]]]", NULL, 0, 0, 0, NONE, "" },
 
     /* cacheScope */
     { R("\"cacheScope\":\"private\""), R("\"cacheScope\":\"private\""), 0, 0,

@@ -263,7 +263,8 @@ static const char *const  seeds[] = {
     R("\"result\":{\"tools\":[" N "," A "],\"cacheScope\":null},\"prompts\":["
       A "," M "]"),
     R("\"isError\":true,\"resultType\":\"input_required\""),
-    "[" T(N "," A) ", {\"method\":\"m\",\"id\" : \"x\\u0041\"},[" T(N) "],1]",
+    "[" T(N "," A) ", {\"method\":\"m\",\"id\" : \"x\\u0041\"}," T(N) ",1]",
+    R("\"x\":[1], \"tools\" : {\"1\":" N ",\"2\":[" A "]} ,\"y\":{}"),
     "{\"result\":{\"tools\":[" N "]},\"id\":12345.0,\"RESULT\":{\"tools\":["
       A "," N "]}}",
     "{\"id\":null,\"error\":{\"code\":-32602,\"message\":\"m\"}}",

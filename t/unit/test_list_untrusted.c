@@ -145,7 +145,10 @@ check(const char *in, const char *want)
         rc = run(in, split, &f, &s, 0);
 
         if (want == NULL) {
-            assert_int_equal(rc, MCP_ERROR);
+            if (rc != MCP_ERROR) {
+                fail_msg("%s at %ld: %d", in, split, rc);
+            }
+
             continue;
         }
 
@@ -160,11 +163,22 @@ check(const char *in, const char *want)
 }
 
 
+/* A string of JSON of n bytes, quotes not counted, that begins and ends so. */
+
+static void
+text_of(char *out, size_t n, const char *begin, const char *end)
+{
+    memset(out, 'a', n + 2);
+    memcpy(out, begin, strlen(begin));
+    strcpy(out + n + 2 - strlen(end), end);
+}
+
+
 static void
 test_icons(void **state)
 {
     unsigned           i;
-    char               in[512], want[512];
+    char               in[512], want[512], src[300];
     sink_t             s;
     mcp_list_filter_t  f;
 
@@ -229,6 +243,15 @@ test_icons(void **state)
 
         check(in, i ? in : "{\"result\":{\"tools\":[{\"name\":\"b\",\"icons\":"
                            "[]}]}}");
+    }
+
+    for (i = 128; i < 230; i += (i < 130) ? 1 : 20) {
+        text_of(src, i, "\"https://a/", "?@evil\"");
+        snprintf(in, sizeof(in), "{\"result\":{\"tools\":[{\"name\":\"b\","
+                 "\"icons\":[{\"src\":%s}]}]}}", src);
+
+        check(in, i == 128 ? in : "{\"result\":{\"tools\":[{\"name\":\"b\","
+                                  "\"icons\":[]}]}}");
     }
 
     /* what is no list of icons, or two: the entry goes */
@@ -300,7 +323,7 @@ static void
 test_urls(void **state)
 {
     unsigned           i, k;
-    char               in[512];
+    char               in[512], url[400], doc[1024];
     sink_t             s;
     mcp_list_filter_t  f;
 
@@ -359,6 +382,16 @@ test_urls(void **state)
         }
     }
 
+    /* what is too long is so wherever it is split: 128 bytes pass */
+
+    for (i = 0; i < NELTS(places); i++) {
+        for (k = 128; k < 300; k += (k < 130) ? 1 : 50) {
+            text_of(url, k, "\"https://a/", "?@evil\"");
+            snprintf(doc, sizeof(doc), places[i], url);
+            check(doc, k == 128 ? doc : BAD);
+        }
+    }
+
     /* other messages have a url as well */
 
     check("{\"method\":\"notifications/x\",\"params\":{\"url\":\"http://a\"}}",
@@ -372,6 +405,7 @@ static void
 test_tasks(void **state)
 {
     unsigned           i;
+    char               id[400], doc[1024];
     long               split;
     sink_t             s;
     mcp_list_filter_t  f;
@@ -447,6 +481,13 @@ test_tasks(void **state)
 
     for (i = 0; i < NELTS(bad); i++) {
         check(bad[i], BAD);
+    }
+
+    for (i = 128; i < 300; i += (i < 130) ? 1 : 50) {
+        text_of(id, i, "\"m", "1\"");
+        snprintf(doc, sizeof(doc), "{\"result\":{\"task\":{\"taskId\":%s}}}",
+                 id);
+        check(doc, i == 128 ? doc : BAD);
     }
 
     for (i = 0; i < NELTS(notes); i++) {
