@@ -10,7 +10,6 @@
 #include "mcp_time.h"
 
 
-
 static int mcpctl_input_answer(mcpctl_t *ctl, const mcp_str_t *text,
     const mcpctl_credential_t *cr, int64_t now, mcp_vault_tokens_t *t);
 static int mcpctl_input_times(mcpctl_t *ctl, const mcp_str_t *text,
