@@ -301,7 +301,7 @@ $idp->misbehave('status', status => 503, retry_after => 2, times => 1);
 my $bad = call('gus');
 is($bad->{status}, 503, 'nothing serves');
 ok($bad->{headers}{'retry-after'} >= 2, 'Retry-After of the provider');
-ok(!defined $vault->read($redis, owner('gus'))->{flight},
+ok(wait_for(sub { !defined $vault->read($redis, owner('gus'))->{flight} }),
    'nothing happened: no note is left');
 ok(wait_for(sub { user(call('gus')) eq 'gus' }), 'a moment later it does');
 ok($idp->alive($gus), 'the grant lives');

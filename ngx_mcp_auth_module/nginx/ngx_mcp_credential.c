@@ -210,26 +210,16 @@ ngx_mcp_credential_value(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 ngx_uint_t
 ngx_mcp_credential_carries(ngx_mcp_server_t *sv, const mcp_str_t *name)
 {
-    ngx_uint_t                    i, j;
-    ngx_mcp_credential_t         *cr;
-    ngx_mcp_credential_header_t  *h;
-    ngx_mcp_server_credential_t  *sc;
+    ngx_str_t   *carrier;
+    ngx_uint_t   i;
 
-    sc = sv->credentials.elts;
+    carrier = sv->carriers.elts;
 
-    for (i = 0; i < sv->credentials.nelts; i++) {
-
-        for (cr = sc[i].credential; cr; cr = cr->fallback) {
-            h = cr->headers.elts;
-
-            for (j = 0; j < cr->headers.nelts; j++) {
-                if (h[j].lowcase.len == name->len
-                    && ngx_memcmp(h[j].lowcase.data, name->data, name->len)
-                       == 0)
-                {
-                    return 1;
-                }
-            }
+    for (i = 0; i < sv->carriers.nelts; i++) {
+        if (carrier[i].len == name->len
+            && ngx_memcmp(carrier[i].data, name->data, name->len) == 0)
+        {
+            return 1;
         }
     }
 

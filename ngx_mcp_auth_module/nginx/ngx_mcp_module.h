@@ -192,6 +192,8 @@ typedef struct {
                                                    first:
                                                    ngx_mcp_server_credential_t
                                                    */
+    ngx_array_t              carriers;          /* ngx_str_t: headers that
+                                                   carry any of these */
     mcp_policy_t            *policy;
     mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */

@@ -5,10 +5,13 @@
 
 #include "ngx_mcp_vault.h"
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_credential.h"
 
 
 static ngx_int_t ngx_mcp_vault_conf_one(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_credential_t *cr);
+static ngx_int_t ngx_mcp_vault_conf_carriers(ngx_conf_t *cf,
+    ngx_mcp_server_t *sv);
 static ngx_int_t ngx_mcp_vault_conf_fallback(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_credential_t *cr);
 static ngx_int_t ngx_mcp_vault_conf_refuse(ngx_conf_t *cf,
@@ -54,6 +57,7 @@ ngx_int_t
 ngx_mcp_vault_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
 {
     ngx_uint_t              i;
+    ngx_mcp_server_t      **svp;
     ngx_mcp_credential_t  **crp;
 
     crp = mmcf->credentials.elts;
@@ -69,6 +73,58 @@ ngx_mcp_vault_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
         }
 
         mmcf->fetched_credentials = 1;
+    }
+
+    svp = mmcf->servers.elts;
+
+    for (i = 0; i < mmcf->servers.nelts; i++) {
+        if (ngx_mcp_vault_conf_carriers(cf, svp[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* What no client may send to this server, whichever credential it gets. */
+static ngx_int_t
+ngx_mcp_vault_conf_carriers(ngx_conf_t *cf, ngx_mcp_server_t *sv)
+{
+    ngx_str_t                    *carrier;
+    ngx_uint_t                    i, j;
+    ngx_mcp_credential_t         *cr;
+    ngx_mcp_credential_header_t  *h;
+    ngx_mcp_server_credential_t  *sc;
+
+    if (ngx_array_init(&sv->carriers, cf->pool, 1, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    sc = sv->credentials.elts;
+
+    for (i = 0; i < sv->credentials.nelts; i++) {
+
+        for (cr = sc[i].credential; cr; cr = cr->fallback) {
+            h = cr->headers.elts;
+
+            for (j = 0; j < cr->headers.nelts; j++) {
+
+                if (ngx_mcp_credential_carries(sv, (mcp_str_t *) &h[j].lowcase))
+                {
+                    continue;
+                }
+
+                carrier = ngx_array_push(&sv->carriers);
+                if (carrier == NULL) {
+                    return NGX_ERROR;
+                }
+
+                *carrier = h[j].lowcase;
+            }
+        }
     }
 
     return NGX_OK;
