@@ -332,6 +332,20 @@ for (['v', 'x'], ['exp', '-'], ['st', ''], ['tok', '']) {
     sleep 1.1;
 }
 
+# ---- the provider does not know the gateway: that is so for everybody
+
+grant($_, credential => 'plain', expires => -1, issued => 301)
+    for qw/ jim kim /;
+$idp->misbehave('error', error => 'invalid_client', status => 401, times => 1);
+$n = $idp->count;
+is(call('jim', uri => '/plain')->{status}, 503, 'the gateway is refused');
+my $kim = call('kim', uri => '/plain');
+is($kim->{status}, 503, 'for somebody else');
+ok($kim->{headers}{'retry-after'} > 1, 'Retry-After');
+is($idp->count, $n + 1, 'it was not asked again');
+is($vault->read($redis, owner($_, 'plain'))->{state}, 'active',
+   "the grant of $_ is not touched") for qw/ jim kim /;
+
 # ---- the sweep
 
 is($idp->count(kind => 'refresh_token', user => 'idle'), 1, 'once');
