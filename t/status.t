@@ -24,6 +24,13 @@ use MCP::Trap slow => 1, tokens => 1, revoked => 1, http => <<'HTTP', conf => <<
         issuer okta;
         role none { allow tool x; }
     }
+    mcp_vault_keys %%TESTDIR%%/vault.keys;
+    mcp_credential fetched {
+        type client_credentials;
+        token_endpoint http://127.0.0.1:%%PORT_8099%%/token;
+        client_id x;
+        client_secret y;
+    }
 HTTP
         location /shadow {
             mcp_auth shadow;
@@ -315,6 +322,7 @@ for my $file ('docs/grafana/mcp_auth.json', 'docs/guides/monitoring.md') {
 
     delete $asked{mcp_auth_module};
     delete $asked{mcp_auth_revocations_age_seconds};    # only with Redis
+    delete $asked{mcp_auth_credential_expiry_seconds};  # t/credential_client.t
     cmp_ok(scalar keys %asked, '>', 4, "$file asks");
     ok($family{$_}, "$file: $_") for sort keys %asked;
 

@@ -46,6 +46,8 @@ typedef struct {
                                            by its holders in memory of */
     const void          *who_policy;    /* ngx_alloc(), freed with it */
     unsigned             worker:1;      /* in no other worker's cache */
+    const void          *record_of;     /* the credential that its holders */
+    u_char               record[32];    /* wrote down the record's name of */
 
     /* private */
     ngx_uint_t           refs;

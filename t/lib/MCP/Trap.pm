@@ -79,6 +79,7 @@ sub set_up {
     $up = MCP::Upstream->start($t, port => 8081, tools => [qw/ echo rm /]);
 
     $t->write_file('session.key', 'a key for sessions, of 32 bytes or more');
+    $t->write_file('vault.keys', 'one ' . 'A' x 43 . "=\n");
     $t->write_conf(<<END);
 %%GLOBALS%%
 events { }
