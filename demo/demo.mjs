@@ -2,7 +2,8 @@
  * The demonstration: issuer, MCP server and nginx on loopback, then the tour.
  *
  *     client -> nginx -> recorder -> server-everything
- *                 `----> issuer (key set)
+ *                 |----> issuer (key set)
+ *                 `----> provider (a credential that does not last)
  *
  * All of it ends with this process: on Ctrl-C, on failure, or after the tour
  * when TOUR_ONLY is set.
@@ -19,6 +20,7 @@ import { Nginx, root } from '../t/e2e/lib/nginx.mjs';
 import { freePort, onSignal, stop } from '../t/e2e/lib/process.mjs';
 import { Recorder } from '../t/e2e/lib/recorder.mjs';
 import { Operator } from './operator.mjs';
+import { Provider } from './provider.mjs';
 import { tour } from './tour.mjs';
 
 
@@ -37,6 +39,9 @@ function pickPort() {
 
 const parts = {};
 
+/* how long a credential of the API lives, s */
+const LIFE = Number(process.env.LIFETIME ?? (process.env.TOUR_ONLY ? 2 : 20));
+
 async function start() {
     const port = await pickPort();
     const secret = `upstream-secret-${randomBytes(6).toString('hex')}`;
@@ -44,26 +49,35 @@ async function start() {
     parts.issuer = await new Issuer({ path: '/oauth2/default' }).start();
     parts.everything = await startEverything();
     parts.recorder = await new Recorder(parts.everything.port).start();
+    parts.api = await new Recorder(parts.everything.port).start();
+    parts.provider = await new Provider(LIFE).start();
     parts.nginx = new Nginx(join(root, 'demo/nginx.conf'), {
         PORT: port,
         ISSUER: parts.issuer.url,
         UPSTREAM: parts.recorder.port,
+        API: parts.api.port,
+        PROVIDER: parts.provider.url,
+        CLIENT: parts.provider.client,
     });
     const operator = new Operator(parts.nginx);
-    await parts.nginx.start({ DEMO_UPSTREAM_TOKEN: secret });
+    await parts.nginx.start({ DEMO_UPSTREAM_TOKEN: secret,
+                              DEMO_CLIENT_SECRET: parts.provider.secret });
 
     const url = `http://127.0.0.1:${port}/mcp`;
+    const apiUrl = `http://127.0.0.1:${port}/api`;
     const person = (name, group) => ({
         name,
         token: parts.issuer.token({
-            aud: url, uid: `00u${name}`, sub: `${name}@example.com`,
+            aud: [url, apiUrl], uid: `00u${name}`, sub: `${name}@example.com`,
             groups: [group, 'everyone'],
             exp: Math.floor(Date.now() / 1000) + 8 * 3600,
         }),
     });
 
     return {
-        url, secret, operator,
+        url, apiUrl, secret, operator,
+        api: parts.api,
+        provider: parts.provider,
         nginx: parts.nginx,
         recorder: parts.recorder,
         alice: person('alice', 'mcp-eng'),
@@ -80,6 +94,8 @@ function end(status) {
         await stop(parts.nginx?.child, 'SIGTERM');
         await stop(parts.everything?.child);
         parts.recorder?.stop();
+        parts.api?.stop();
+        parts.provider?.stop();
         parts.issuer?.stop();
         parts.nginx?.remove();
         process.exit(status);
@@ -110,6 +126,9 @@ For eight hours any MCP client can try, with the header "Authorization: Bearer
 $BOB", or this one:
   MCP_TOKEN=$BOB demo/client ${demo.url}
   MCP_TOKEN=$BOB demo/client ${demo.url} call get-sum '{"a": 1, "b": 2}'
+  MCP_TOKEN=$BOB demo/client ${demo.apiUrl} call echo '{"message": "still"}'
+
+The last one is behind the credential that lives for ${LIFE} seconds.
 
 Tokens of the gateway, and who is revoked:
   ${demo.operator.mcpctl} --conf ${demo.nginx.conf} token list --all

@@ -21,6 +21,8 @@ export class Operator {
             writeFileSync(join(nginx.dir, name), text, { mode });
 
         file('token.key', `${randomBytes(48).toString('base64')}\n`, 0o600);
+        file('vault.keys', `one ${randomBytes(32).toString('base64')}\n`,
+             0o600);
         file('tokens', 'end\n', 0o644);
         file('revocations', 'end\n', 0o644);
     }

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 
 import { leave, legacy, names } from '../t/e2e/lib/clients.mjs';
-import { until } from '../t/e2e/lib/process.mjs';
+import { sleep, until } from '../t/e2e/lib/process.mjs';
 
 
 const colour = process.stdout.isTTY && !process.env.NO_COLOR;
@@ -209,6 +209,49 @@ async function offboarding({ url, operator, carol }) {
 }
 
 
+/* What the API was shown, in order: { token, at, ...what the provider knows } */
+function credentials({ api, provider }) {
+    return api.requests.map(({ headers, at }) => {
+        const token = headers.authorization.replace(/^Bearer /, '');
+        return { token, at, ...provider.issued.get(token) };
+    });
+}
+
+
+/* One client goes on calling, with one token, until three credentials of the
+ * API have come and gone. */
+async function outlives(demo) {
+    const { apiUrl, bob, provider } = demo;
+    const began = Date.now();
+    const client = await legacy(apiUrl, bob.token, { name: 'tour' });
+    let calls = 0, shown = 0;
+
+    while (shown < 3) {
+        const { content } = await client.callTool(
+            { name: 'echo', arguments: { message: 'still here' } });
+        assert.match(content[0].text, /still here/);
+        calls++;
+
+        const { number, token } = credentials(demo).at(-1);
+        if (number > shown) {
+            shown = number;
+            const after = ((Date.now() - began) / 1000).toFixed(1);
+            say(`  after ${after.padStart(4)} s   call ${
+                String(calls).padEnd(4)} credential ${number}  ${
+                short(token)}`);
+        }
+        await sleep(100);
+    }
+    await leave(client);
+
+    for (const { at, from, until: end } of credentials(demo)) {
+        assert.ok(at >= from && at < end, 'one that was good');
+    }
+    say(`  ${calls} calls with one token of bob's, ${shown} credentials of ${
+        provider.seconds} s each: ${green('no call failed')}`);
+}
+
+
 export async function tour(demo) {
     const { url, alice, bob } = demo;
 
@@ -243,4 +286,7 @@ export async function tour(demo) {
 
     head('Somebody leaves');
     await offboarding(demo);
+
+    head(`A credential that lives for ${demo.provider.seconds} seconds`);
+    await outlives(demo);
 }

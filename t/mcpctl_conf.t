@@ -11,6 +11,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use MIME::Base64 ();
+
 use MCP::Test;
 use MCP::Ctl;
 
@@ -395,6 +397,134 @@ push @{$wrong{http}}, 'mcp_revocation_file none;',
     'mcp_revocation_zone 63k;', 'mcp_revocation_zone x;',
     'mcp_revocation_zone 1m; mcp_revocation_zone 1m;';
 
+# credentials that are fetched: each is complete but for what is said
+
+my $keys = 'mcp_vault_keys vault;';
+my $secret = 'client_id i; client_secret "${file:secret}";';
+my $ep = 'token_endpoint https://idp.example.com/token;';
+my $signed = 'client_id i; auth_method private_key_jwt;';
+
+sub fetched {
+    my ($type, @lines) = @_;
+    my $also = $type eq 'user' ? " mcp_redis { $at }" : '';
+
+    return map { "$keys$also mcp_credential d { type $type; $_ }" } @lines;
+}
+
+push @{$right{http}}, $keys,
+    fetched('client_credentials', "$ep $secret",
+        "$secret $ep auth_method client_secret_post;",
+        'client_id i; client_secret x; token_endpoint http://127.0.0.1:1/t;',
+        "provider okta; $ep $secret scope \"a b\" c \" d\"; audience api://x;"
+        . ' resource https://r;', "provider google; $secret",
+        "$ep $secret timeout 100ms;", "$ep $secret timeout 60s;",
+        "$ep $secret header X-Token;", "$ep $secret header X-Token \${token};",
+        "$ep $secret header X-A \"Bearer \${token}\"; header X-B b;",
+        "$ep $secret header X-A; header X-B b;", "header X-A a; header X-B;"
+        . " provider okta; $ep $secret",
+        "$ep $secret header X-A \"\${file:secret} \${token}"
+        . "\${env:MCP_TEST_SECRET}\";",
+        map { "$ep $signed key $_;" } 'ec.pem', '%%TESTDIR%%/rsa.pem',
+        'ec.pem; key_id k; assertion_audience https://a'),
+    fetched('token_exchange', "$ep $secret audience api://x;",
+        "$ep $secret fallback c;", "provider okta; $ep $secret",
+        "$ep $secret fallback e; } mcp_credential e { type"
+        . " client_credentials; $ep $secret"),
+    fetched('user', "$ep $secret", "provider github; $secret",
+        "provider atlassian; $secret connect_url https://gw/c?x=y;",
+        "$ep client_id i; auth_method none;", "provider slack; $secret"
+        . ' rotation off; grace 0; keepalive 0;',
+        "$ep $secret rotation on; grace 1d; keepalive 366d; fallback c;",
+        "$ep $secret keepalive 1h; authorize_endpoint https://a/b;"
+        . ' revoke_endpoint https://a/c;');
+
+push @{$wrong{http}}, 'mcp_vault_keys none;', 'mcp_vault_keys;',
+    'mcp_vault_keys key;', 'mcp_vault_keys vault vault;', "$keys $keys",
+    'mcp_vault_keys empty;', (map { "mcp_vault_keys vault-$_;" } 1 .. 8),
+    "mcp_credential d { type client_credentials; $ep $secret }",
+    "$keys mcp_credential d { type user; $ep $secret }",
+    fetched('client_credentials', '', $ep, $secret, "$ep client_id i;",
+        "$ep client_secret x;", "$ep $secret auth_method none;",
+        "$ep $secret auth_method magic;", "$ep $secret auth_method"
+        . ' private_key_jwt;', "$ep $signed", "$ep $secret key ec.pem;",
+        "$ep client_id i; auth_method none;", "$ep $secret value x;",
+        "$ep $secret fallback c;", "$ep $secret connect_url https://x;",
+        "$ep $secret keepalive 1d;", "$ep $secret grace 1;",
+        "$ep $secret rotation on;", "$ep $secret type client_credentials;",
+        "provider magic; $ep $secret", "$ep $secret provider okta;",
+        "client_id i; provider okta; $ep client_secret x;",
+        "provider entra; $secret", "provider okta; $secret",
+        "token_endpoint http://idp/t; $secret", "token_endpoint x; $secret",
+        "token_endpoint \"\"; $secret", "$ep $ep $secret",
+        "$ep client_id i; client_secret \"\${file:none}\";",
+        "$ep client_id i; client_secret \"\${env:MCP_TEST_UNSET}\";",
+        "$ep client_id i; client_secret \"\";",
+        "$ep client_id \"\"; client_secret x;", "$ep $secret scope a\\\"b;",
+        "$ep $secret scope \"a\xc3\xbc\";", "$ep $secret scope;",
+        "$ep $secret audience \"\";", "$ep $secret resource \"\";",
+        "$ep $secret key_id \"\";", "$ep $secret timeout 99ms;",
+        "$ep $secret timeout 61s;", "$ep $secret timeout x;",
+        "$ep $secret ssl_trusted_certificate empty;",
+        "$ep $secret ssl_trusted_certificate \"\";",
+        "$ep $secret header Host;", "$ep $secret header X-A x;",
+        "$ep $secret header X-A \"\${token} \${token}\";",
+        "$ep $secret header X-A \${token}; header x-a b;",
+        "$ep $secret header X-A; header X-B;",
+        "$ep $secret header X-A; header X-A \${token};",
+        "$ep $secret header X-A \${token} x;", "$ep $secret header X-B \"\";",
+        "$ep $secret header X-A \"\${file:none}\${token}\";",
+        "$ep $secret " . join(' ', map { "header X-$_ \${token};" } 1 .. 9),
+        map { "$ep $signed key $_;" } 'none', 'key', 'short.key', 'ec384.pem',
+        'small.pem', '""'),
+    fetched('token_exchange', "$ep $secret fallback none;",
+        "$ep $secret fallback d;", "$ep $secret fallback \"\";",
+        "$ep $secret rotation on;", "$ep $secret fallback c; fallback c;",
+        "$ep $secret authorize_endpoint https://a/b;"),
+    fetched('user', "$ep $secret rotation maybe;", "$ep $secret grace 86401;",
+        "$ep $secret grace x;", "$ep $secret keepalive 59m;",
+        "$ep $secret keepalive 367d;", "$ep $secret keepalive x;",
+        "$ep $secret connect_url x;", "$ep $secret connect_url http://gw/c;",
+        "$ep $secret fallback d;", "$ep $secret revoke_endpoint http://a/b;"),
+    'mcp_credential d { client_id x; value y; }',
+    'mcp_credential d { value ${token}; }',
+    'mcp_credential d { type static; header X-A; }',
+    'mcp_credential d { header X-A; header X-B b; }',
+    'mcp_credential d { header X-A a; value b; header x-a; }',
+    'mcp_credential d { value a; header Authorization b; }';
+
+push @{$right{credential}}, 'header X-Other other;',
+    'header X-Other "${file:secret}"; header X-More x;';
+push @{$wrong{credential}}, 'provider okta;', 'client_id x;', 'header X Y Z;',
+    'header Authorization x;', 'header X ${token};', 'type token;';
+push @{$right{server}}, 'credential c role=r;',
+    'credential c; credential c role=r;', 'credential c role=*;',
+    'role q { allow tool z; } credential c role=q; credential c role=r;';
+push @{$wrong{server}}, 'credential c role=nobody;', 'credential c r;',
+    'credential c role=;', 'credential d role=r;', 'credential c role=r x;',
+    'credential c role=r; credential c role=r;',
+    'credential c; credential c role=*;';
+
+my $base64 = MIME::Base64::encode_base64('k' x 32, '');
+
+$t->write_file('vault', "# keys\n\nk2 $base64\nk-1.x $base64\n");
+$t->write_file('vault-1', "# none\n" . '#' x 32 . "\n");
+$t->write_file('vault-2', "k1 " . MIME::Base64::encode_base64('k' x 31, '')
+               . "\n");
+$t->write_file('vault-3', "k1 $base64\nk1 $base64\n");
+$t->write_file('vault-4', join '', map { "k$_ $base64\n" } 1 .. 9);
+$t->write_file('vault-5', "k/1 $base64\n");
+$t->write_file('vault-6', "k1  $base64\n");
+$t->write_file('vault-7', "k1 $base64 x\n");
+$t->write_file('vault-8', 'k' x 33 . " $base64\n");
+
+for (['ec.pem', 'genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256'],
+     ['ec384.pem', 'genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384'],
+     ['rsa.pem', 'genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048'],
+     ['small.pem', 'genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024'])
+{
+    system("openssl $_->[1] -out $d/$_->[0] 2> /dev/null") == 0 or die $_->[0];
+}
+
 $t->write_file('tokens', "# a comment\n\n"
                . "vat vat-abcdefghijkl 00000000:" . '0' x 64
                . ' service=ci roles=r servers=s created=2026-11-25T15:10:40Z'
@@ -595,6 +725,9 @@ sub theirs {
     $text =~ s/ngx_mcp_limit\("(\w+)"/{ ngx_string("$1"),
         NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
         /g;
+
+    $text =~ s/ngx_mcp_credential_take1\("(\w+)"\)/ngx_mcp_line("$1",
+        NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE1, ngx_mcp_credential_line)/g;
 
     while ($text =~ /(?:ngx_mcp_line\(|ngx_string\()"(\w+)"\)?,\s*
                      ([\w|\s]+),\s*(NGX_CONF[\w|\s]*)?/gx)

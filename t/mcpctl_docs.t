@@ -24,6 +24,8 @@ $t->write_file('nginx.conf', <<'END');
 events { }
 http {
     mcp_issuer a { issuer https://a; }
+    mcp_credential bot { value x; }
+    mcp_credential wiki_key { value y; }
     mcp_server jira { resource https://x/jira; issuer a;
                       role support { allow tool x; }
                       role engineer { allow tool *; } }
@@ -167,6 +169,14 @@ is_deeply([ complete_line("$c jwt inspect --jwks $d/key-") ],
           [ "$d/key-set.json" ], 'files');
 is_deeply([ complete_line("$c jwt inspect $d/key-") ], [ "$d/key-set.json" ],
           'tokens are in files');
+is_deeply([ complete_line("$c credential list --credential ") ],
+          [qw/ bot wiki_key /], 'credentials');
+is_deeply([ complete_line("$c credential show w") ], ['wiki_key'],
+          'one of them');
+is_deeply([ complete_line("$c credential import wiki_key --user ") ], [],
+          'nobody');
+is_deeply([ complete_line("$c credential import bot --file $d/key-") ],
+          [ "$d/key-set.json" ], 'tokens to import are in files');
 is_deeply([ complete_line("$c policy explain --tool ") ], [], 'no guesses');
 is_deeply([ complete_line('mcpctl --conf /none policy explain --server ') ],
           [], 'no configuration, no servers');

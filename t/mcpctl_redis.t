@@ -404,5 +404,62 @@ $r = $there->run(@who);
 is($r->{code}, 3, 'a token whose record nobody knows of');
 is($r->{out}, '', 'is not shown');
 
+# records of credentials
+
+$t->write_file('vault', 'k1 ' . encode_base64('k' x 32, '') . "\n");
+
+my $creds = conf('creds.conf', "mcp_vault_keys $d/vault; mcp_redis { server "
+                 . '127.0.0.1:' . port(6400) . '; } mcp_credential c { type '
+                 . 'user; token_endpoint https://x/t; client_id i;'
+                 . ' client_secret s; }');
+my $hex = 'a' x 32;
+my $names = "*2\r\n" . bulk('0') . "*1\r\n" . bulk($hex);
+my $nil = "\$-1\r\n";
+
+for (['a number', ":1\r\n"], ['no list', bulk('x')], ['none', "*0\r\n"],
+     ['two', "*2\r\n" . "*7\r\n" . $nil x 6 . ":1\r\n" . ":1\r\n"],
+     ['too few fields', "*1\r\n*6\r\n" . $nil x 6, 1],
+     ['no TTL', "*1\r\n*7\r\n" . $nil x 7, 1],
+     ['numbers', "*1\r\n*7\r\n" . ":1\r\n" x 7],
+     ['a list for a field', "*1\r\n*7\r\n" . "*1\r\n:1\r\n" x 6 . ":1\r\n"],
+     ['a version of 20 digits', "*1\r\n*7\r\n" . bulk('9' x 20)
+      . bulk('active') . bulk('') x 2 . bulk('0') . $nil . ":1\r\n", 1],
+     ['no state', "*1\r\n*7\r\n" . bulk('1') . $nil . bulk('') x 2
+      . bulk('0') . $nil . ":1\r\n", 1],
+     ['a value that is too long', "*1\r\n*7\r\n" . bulk('1')
+      . bulk('active') . bulk('x' x 70_000) . bulk('') . bulk('0') . $nil
+      . ":1\r\n", 1],
+     ['the end', 'close'])
+{
+    my ($what, $bytes, $named) = @$_;
+
+    for my $command ([qw/ credential list /], [qw/ vault rekey /],
+                     [qw/ credential delete --record /, $hex])
+    {
+        fake(sub { $_[0] eq 'SSCAN' ? $names : $bytes });
+        my $r = $creds->run(@$command);
+        is($r->{code}, 3, "@$command[0, 1]: a record is answered with $what")
+            or diag($r->{err});
+        like($r->{err}, qr/the record $hex in Redis is none/, 'which is named')
+            if $named;
+    }
+}
+
+for (['a number', ":1\r\n"], ['an empty list', "*0\r\n"],
+     ['a list of text', "*1\r\n" . bulk('1')], ['the end', 'close'])
+{
+    my ($what, $bytes) = @$_;
+    my $read = "*1\r\n*7\r\n" . $nil x 6 . ":-2\r\n";
+
+    audit();
+    fake(sub { $_[0] ne 'EVAL' ? "-ERR\r\n"
+               : $_[1] =~ /HDEL/ ? $bytes : $read });
+    my $r = $creds->run({ stdin => '{"access_token":"a","expires_in":9}' },
+                        qw/ credential import c --user u /);
+    is($r->{code}, 3, "an import is answered with $what") or diag($r->{err});
+    is(join(' ', map { $_->{decision} } audit()), 'allow error',
+       'and recorded');
+}
+
 fake_end();
 done_testing;

@@ -255,7 +255,7 @@ is(record()->{reason}, 'upstream_session', 'on record');
 arrived(1);
 
 $r = initialize($alice, id => 'x' x 1024);
-is(length $r->{headers}{'mcp-session-id'}, 1410, 'a long one');
+is(length $r->{headers}{'mcp-session-id'}, 1411, 'a long one');
 arrived(1);
 record();
 is(passes(legacy($alice, call('echo'), session =>

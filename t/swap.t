@@ -40,6 +40,7 @@ http {
     mcp_credential bot { type static; value "Bearer $value"; }
     mcp_credential key { type static; header X-Api-Key;
                          value "\${file:%%TESTDIR%%/secret}"; }
+    mcp_credential late { value late-secret-3333; header X-Late-Key; }
     mcp_credential crlf { type static; header Authorization;
                           value "Basic \${file:%%TESTDIR%%/crlf}"; }
 
@@ -54,6 +55,8 @@ http {
     mcp_server key { resource https://mcp.example.com/key; issuer okta;
                      credential key; strip x-corp-* X_Legacy;
                      role * { allow tool *; } }
+    mcp_server late { resource https://mcp.example.com/late; issuer okta;
+                      credential late; role * { allow tool *; } }
     mcp_server crlf { resource https://mcp.example.com/crlf; issuer okta;
                       credential crlf; role * { allow tool *; } }
 
@@ -65,6 +68,8 @@ http {
             proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /bot { mcp_auth bot;
             proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+        location /late { mcp_auth late;
+                         proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /key { mcp_auth key;
             proxy_pass http://127.0.0.1:%%PORT_8081%%; }
         location /own { mcp_auth own;
@@ -167,6 +172,10 @@ unlike($req->{head}, qr/mine/, "and none of the caller's");
 
 $req = sent('/none', headers => { 'Backend-Key' => 'mine' });
 is(header($req, 'Backend-Key'), 'mine', 'which elsewhere is any header');
+
+$req = sent('/late');
+is(header($req, 'X-Late-Key'), 'late-secret-3333', 'a header behind its value');
+ok(!exists $req->{headers}{authorization}, 'and in no other');
 
 $req = sent('/crlf', token => undef,
             headers => { aUTHORIZATION => "bEARER  $token" });

@@ -39,7 +39,7 @@
  * roles, so that at least 2k are left for params: nothing is ever dropped but
  * from params and roles.
  */
-#define MCP_AUDIT_TAIL      (1280 + 2 * MCP_AUDIT_PREVIEW + 32)
+#define MCP_AUDIT_TAIL      (1344 + 2 * MCP_AUDIT_PREVIEW + 32)
 
 #define MCP_AUDIT_DIGITS    15          /* of a number that all readers take */
 
@@ -62,6 +62,7 @@ static int mcp_audit_value(mcp_buf_t *b, const mcp_value_t *value);
 static void mcp_audit_number(mcp_buf_t *b, const mcp_str_t *s);
 static void mcp_audit_result(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_preview(mcp_buf_t *b, const mcp_audit_t *a);
+static void mcp_audit_credential(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_upstream(mcp_buf_t *b, const mcp_audit_t *a);
 static void mcp_audit_times(mcp_buf_t *b, const mcp_audit_t *a);
 
@@ -139,7 +140,7 @@ mcp_audit_line(const mcp_audit_t *a, unsigned char *out)
     b.end = out + MCP_AUDIT_MAX - 2;
 
     mcp_audit_result(&b, a);
-    mcp_audit_put(&b, "credential", &a->credential, MCP_AUDIT_NAME);
+    mcp_audit_credential(&b, a);
     mcp_audit_upstream(&b, a);
     mcp_audit_times(&b, a);
     mcp_audit_put(&b, "client_ip", &a->client_ip, MCP_AUDIT_NAME);
@@ -186,6 +187,13 @@ mcp_audit_operator_line(const mcp_audit_operator_t *a, unsigned char *out)
     mcp_audit_put_moment(&b, "at", a->at);
     mcp_audit_put_moment(&b, "until", a->until);
     mcp_audit_put_safe(&b, "note", &a->note, MCP_AUDIT_TARGET);
+    mcp_audit_put(&b, "credential", &a->credential, MCP_AUDIT_NAME);
+
+    if (a->credential_version) {
+        mcp_buf_lit(&b, ",\"credential_version\":");
+        mcp_buf_uint(&b, a->credential_version);
+    }
+
     mcp_audit_put_text(&b, "store", a->store);
     mcp_audit_put(&b, "by", &a->by, MCP_AUDIT_NAME);
 
@@ -714,6 +722,23 @@ mcp_audit_preview(mcp_buf_t *b, const mcp_audit_t *a)
         b->overflow = 0;
         b->pos = start;
         mcp_buf_json(b, text, len, max / 3);
+    }
+}
+
+
+static void
+mcp_audit_credential(mcp_buf_t *b, const mcp_audit_t *a)
+{
+    mcp_audit_put(b, "credential", &a->credential, MCP_AUDIT_NAME);
+
+    if (a->credential_version) {
+        mcp_audit_open(b, "credential_version");
+        mcp_buf_uint(b, a->credential_version);
+    }
+
+    if (a->refreshed) {
+        mcp_audit_open(b, "refreshed");
+        mcp_buf_lit(b, "true");
     }
 }
 

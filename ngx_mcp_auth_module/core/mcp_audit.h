@@ -29,13 +29,13 @@ typedef struct {
     mcp_str_t            node;
     unsigned             worker;
     const char          *ev;            /* call list auth session metadata
-                                           stream revocation */
+                                           stream revocation credential */
     mcp_str_t            server;
 
     const mcp_message_t *message;       /* may be NULL; gives method, target,
                                            agent, rpc_id, era, params */
     const char          *http_method;   /* when there is no message: GET ...,
-                                           revoke/user ... */
+                                           revoke/user credential/refresh */
 
     const char          *decision;      /* allow deny would_deny error */
     const char          *reason;
@@ -78,6 +78,8 @@ typedef struct {
     unsigned             removed;
 
     mcp_str_t            credential;
+    uint64_t             credential_version;    /* 0: has none */
+    unsigned             refreshed;     /* it was, for this request */
     mcp_str_t            upstream_addr;
     unsigned             upstream_status;
     int64_t              upstream_us;   /* -1: none */
@@ -106,14 +108,14 @@ size_t mcp_audit_who(const mcp_principal_t *principal,
     const mcp_policy_t *policy, unsigned char *out);
 
 /*
- * What an operator did with tokens or revocations.  Keys have the names and the
- * order that they have in other records; absent when empty.
+ * What an operator did with tokens, revocations or credentials.  Keys have the
+ * names and the order that they have in other records; absent when empty.
  */
 typedef struct {
     int64_t              sec;           /* s since the epoch */
     unsigned             usec;
     mcp_str_t            node;
-    const char          *ev;            /* token revocation */
+    const char          *ev;            /* token revocation credential */
     const char          *method;        /* token/create revoke/user ... */
     const char          *decision;      /* allow error */
     const char          *reason;
@@ -134,6 +136,8 @@ typedef struct {
     int64_t              at;            /* of the watermark, or 0 */
     int64_t              until;
     mcp_str_t            note;          /* label, or why it was revoked */
+    mcp_str_t            credential;
+    uint64_t             credential_version;    /* of its record, or 0 */
     const char          *store;         /* file redis */
     mcp_str_t            by;            /* who */
 } mcp_audit_operator_t;

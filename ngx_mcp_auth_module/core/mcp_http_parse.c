@@ -43,6 +43,7 @@ static int http_body(mcp_http_t *h, const unsigned char **pos,
     const unsigned char *last);
 static void http_cache_control(mcp_http_t *h, const mcp_str_t *value);
 static void http_directive(mcp_http_t *h, mcp_str_t *d);
+static void http_retry_after(mcp_http_t *h, const mcp_str_t *value);
 static int http_is(const mcp_str_t *s, const char *lit, size_t len);
 static int http_is_token(unsigned char ch);
 static void http_trim(mcp_str_t *s);
@@ -57,6 +58,7 @@ mcp_http_init(mcp_http_t *h)
     h->status = 0;
     mcp_str_null(&h->content_type);
     h->max_age = -1;
+    h->retry_after = -1;
     h->error = NULL;
     h->state = HTTP_STATUS;
     h->line_len = 0;
@@ -360,6 +362,9 @@ http_header(mcp_http_t *h, mcp_str_t *name, mcp_str_t *value)
 
     } else if (http_is_lit(name, "age")) {
         h->age = http_seconds(value);
+
+    } else if (http_is_lit(name, "retry-after")) {
+        http_retry_after(h, value);
     }
 
     return MCP_OK;
@@ -608,6 +613,24 @@ http_directive(mcp_http_t *h, mcp_str_t *d)
 
     if (h->max_age == -1 || age < h->max_age) {
         h->max_age = age;
+    }
+}
+
+
+/* RFC 9110, 10.2.3: seconds; a date is as good as nothing said. */
+static void
+http_retry_after(mcp_http_t *h, const mcp_str_t *value)
+{
+    size_t  i;
+
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] < '0' || value->data[i] > '9') {
+            return;
+        }
+    }
+
+    if (i) {
+        h->retry_after = (int64_t) http_seconds(value);
     }
 }
 

@@ -43,6 +43,7 @@ typedef struct {
     int64_t            max_age;         /* s left (Cache-Control less Age), 0
                                            for no-store and no-cache; -1: not
                                            said */
+    int64_t            retry_after;     /* s; -1: not said, or as a date */
     const char        *error;           /* static, after MCP_ERROR */
 
     /* private */

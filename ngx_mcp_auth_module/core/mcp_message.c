@@ -58,7 +58,7 @@ static int msg_finish(mcp_message_t *m);
 #define KEYS_END       { { 0, NULL }, MCP_S_NONE }
 #define MCP_PREFIX     "io.modelcontextprotocol/"
 
-static const msg_key_t  msg_keys[MCP_C_STRICT][11] = {
+static const msg_key_t  msg_keys[MCP_C_STRICT][12] = {
     [MCP_C_ENVELOPE] = {
         K("jsonrpc", MCP_F_JSONRPC), K("id", MCP_S_ID),
         K("method", MCP_F_METHOD), K("params", MCP_S_PARAMS),
@@ -70,7 +70,8 @@ static const msg_key_t  msg_keys[MCP_C_STRICT][11] = {
         K("taskId", MCP_F_TASK_ID), K("cursor", MCP_S_NONE),
         K("notifications", MCP_S_NOTIFICATIONS),
         K("protocolVersion", MCP_F_INIT_VERSION),
-        K("clientInfo", MCP_S_INIT_AGENT), KEYS_END
+        K("clientInfo", MCP_S_INIT_AGENT),
+        K("capabilities", MCP_S_INIT_CAPABILITIES), KEYS_END
     },
     [MCP_C_META] = {
         K(MCP_PREFIX "protocolVersion", MCP_F_CLAIM),
@@ -255,6 +256,18 @@ msg_key(mcp_message_t *m, const mcp_json_event_t *ev)
 
     if (context < MCP_C_STRICT) {
         p->slot = msg_strict_key(m, context, ev);
+
+    } else if (context == MCP_C_CAPABILITIES) {
+
+        if (mcp_str_eq_lit(&ev->text, "elicitation")) {
+            p->slot = MCP_S_ELICITATION;
+        }
+
+    } else if (context == MCP_C_ELICITATION) {
+
+        if (mcp_str_eq_lit(&ev->text, "url")) {
+            p->slot = MCP_S_ELICITATION_URL;
+        }
 
     } else if (mcp_str_eq_lit(&ev->text, "name")) {
         p->slot = context == MCP_C_AGENT ? MCP_F_AGENT_NAME : MCP_F_INIT_NAME;
@@ -509,7 +522,11 @@ msg_open(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
         [MCP_S_NOTIFICATIONS - MCP_F_MAX] = { MCP_C_NOTIFICATIONS, NULL, 0 },
         [MCP_S_AGENT - MCP_F_MAX] = { MCP_C_AGENT, NULL, 0 },
         [MCP_S_INIT_AGENT - MCP_F_MAX] = { MCP_C_INIT_AGENT, NULL, 0 },
-        [MCP_S_CAPABILITIES - MCP_F_MAX] = { MCP_C_MAX, NULL, 0 },
+        [MCP_S_CAPABILITIES - MCP_F_MAX] = { MCP_C_CAPABILITIES, NULL, 0 },
+        [MCP_S_INIT_CAPABILITIES - MCP_F_MAX] = { MCP_C_CAPABILITIES, NULL,
+                                                  0 },
+        [MCP_S_ELICITATION - MCP_F_MAX] = { MCP_C_ELICITATION, NULL, 0 },
+        [MCP_S_ELICITATION_URL - MCP_F_MAX] = { MCP_C_MAX, NULL, 0 },
         [MCP_S_URIS - MCP_F_MAX] = { MCP_C_URIS, NULL, 0 },
         [MCP_S_TASK_IDS - MCP_F_MAX] = { MCP_C_TASK_IDS, NULL, 0 }
     };
@@ -540,13 +557,14 @@ msg_open(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
         return MCP_OK;
     }
 
-    if (right && slot != MCP_S_CAPABILITIES) {
+    m->capabilities |= (right && slot == MCP_S_CAPABILITIES);
+    m->elicit_url |= (right && slot == MCP_S_ELICITATION_URL);
+
+    if (right && slot != MCP_S_ELICITATION_URL) {
         p->context[ev->depth + 1] = slots[slot - MCP_F_MAX].context;
         p->scan.capture = (slot == MCP_S_URIS || slot == MCP_S_TASK_IDS);
         return MCP_OK;
     }
-
-    m->capabilities |= (right && slot == MCP_S_CAPABILITIES);
 
     if (ev->type == MCP_JSON_OBJECT || ev->type == MCP_JSON_ARRAY) {
         mcp_json_skip(&p->scan);

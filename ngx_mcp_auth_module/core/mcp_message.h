@@ -146,6 +146,9 @@ typedef struct mcp_message_s {
     unsigned             claim:1;       /* _meta has the protocolVersion key */
     unsigned             capabilities:1;        /* _meta ... clientCapabilities
                                                    is an object */
+    unsigned             elicit_url:1;  /* the client said that it opens URLs:
+                                           capability elicitation.url, of
+                                           _meta or of initialize */
 
     struct mcp_message_parse_s  *parse; /* private, in the arena */
 } mcp_message_t;

@@ -112,6 +112,53 @@ mcp_reply_tool_error(mcp_buf_t *b, const mcp_str_t *id, mcp_era_e era,
 
 
 void
+mcp_reply_connect(mcp_buf_t *b, const mcp_str_t *rpc_id, mcp_era_e era,
+    unsigned elicit, unsigned tool, const mcp_str_t *url,
+    const mcp_str_t *text, const mcp_str_t *id, int *code)
+{
+    *code = 0;
+
+    if (elicit && era == MCP_ERA_MODERN) {
+        mcp_reply_begin(b, rpc_id);
+        mcp_buf_lit(b, ",\"result\":{\"resultType\":\"input_required\","
+                       "\"inputRequests\":{\"connect\":{"
+                       "\"method\":\"elicitation/create\",\"params\":{"
+                       "\"mode\":\"url\",\"url\":");
+        mcp_buf_json(b, url->data, url->len, MCP_REPLY_ALL);
+        mcp_buf_lit(b, ",\"message\":");
+        mcp_buf_json(b, text->data, text->len, MCP_REPLY_ALL);
+        mcp_buf_lit(b, "}}}}}");
+        return;
+    }
+
+    if (elicit) {
+        *code = -32042;
+
+        mcp_reply_begin_error(b, rpc_id, *code);
+        mcp_buf_json(b, text->data, text->len, MCP_REPLY_ALL);
+        mcp_buf_lit(b, ",\"data\":{\"elicitations\":[{\"mode\":\"url\","
+                       "\"elicitationId\":");
+        mcp_buf_json(b, id->data, id->len, MCP_REPLY_ALL);
+        mcp_buf_lit(b, ",\"url\":");
+        mcp_buf_json(b, url->data, url->len, MCP_REPLY_ALL);
+        mcp_buf_lit(b, ",\"message\":");
+        mcp_buf_json(b, text->data, text->len, MCP_REPLY_ALL);
+        mcp_buf_lit(b, "}]}}}");
+        return;
+    }
+
+    if (tool) {
+        mcp_reply_tool_error(b, rpc_id, era, text);
+        return;
+    }
+
+    *code = 403;
+
+    mcp_reply_error(b, rpc_id, *code, text, NULL);
+}
+
+
+void
 mcp_reply_version(mcp_buf_t *b, const mcp_str_t *id,
     const mcp_str_t *requested)
 {

@@ -32,6 +32,18 @@ void mcp_reply_unknown(mcp_buf_t *b, const mcp_str_t *id, mcp_target_e kind,
 void mcp_reply_tool_error(mcp_buf_t *b, const mcp_str_t *id, mcp_era_e era,
     const mcp_str_t *text);
 
+/*
+ * The person has to open url first (facts/mcp.md 4.6, 4.7): for a client that
+ * said it opens URLs, `input_required` with an elicitation of mode "url"
+ * (modern) or error -32042 (legacy); for others what a model or a person can
+ * read: the result of a tool with isError (tool: 1), or an error.  text has the
+ * url in it as well.  id: of the elicitation, where the era has one.  *code is
+ * what was written, 0: a result.
+ */
+void mcp_reply_connect(mcp_buf_t *b, const mcp_str_t *rpc_id, mcp_era_e era,
+    unsigned elicit, unsigned tool, const mcp_str_t *url,
+    const mcp_str_t *text, const mcp_str_t *id, int *code);
+
 /* -32022 with data.supported and data.requested. */
 void mcp_reply_version(mcp_buf_t *b, const mcp_str_t *id,
     const mcp_str_t *requested);

@@ -76,6 +76,32 @@ static const mcpctl_command_t  mcpctl_commands[] = {
       "[--all] [--store file|redis]",
       "what is revoked" },
 
+    { "credential import", mcpctl_credential_import,
+      "NAME --user U [--issuer URL] [--file FILE] [--force]\n"
+      "    [--no-audit]",
+      "a person's tokens, read from stdin, for gateways to use" },
+
+    { "credential list", mcpctl_credential_list,
+      "[--credential NAME] [--user U] [--issuer URL] [--all]",
+      "credentials that gateways hold; --all: deleted ones too" },
+
+    { "credential show", mcpctl_credential_show,
+      "NAME [--user U] [--issuer URL] | --record RECORD",
+      "all that may be told of one" },
+
+    { "credential delete", mcpctl_credential_delete,
+      "NAME [--user U] [--issuer URL] [--all] | --record RECORD\n"
+      "    [--no-audit]",
+      "gateways use it no more" },
+
+    { "vault rekey", mcpctl_vault_rekey,
+      "[--no-audit]",
+      "seals every credential with the first of mcp_vault_keys" },
+
+    { "vault new-key", mcpctl_vault_new_key,
+      "[ID]",
+      "a line for the file of mcp_vault_keys" },
+
     { NULL, NULL, NULL, NULL }
 };
 
@@ -192,7 +218,11 @@ mcpctl_global(mcpctl_t *ctl, int argc, char **argv, int *i)
     rc = mcpctl_option(ctl, globals, argc, argv, i);
 
     if (rc == MCP_DECLINED) {
-        (void) mcpctl_error(ctl, 0, "unknown option \"%s\"", argv[*i]);
+
+        /* what is behind a "=" may be a secret */
+
+        (void) mcpctl_error(ctl, 0, "unknown option \"%.*s\"",
+                            (int) strcspn(argv[*i], "="), argv[*i]);
     }
 
     return rc;
@@ -288,8 +318,8 @@ mcpctl_options(mcpctl_t *ctl, const mcpctl_option_t *options, int argc,
         }
 
         if (n == max) {
-            return mcpctl_error(ctl, -1, "too many arguments: \"%s\"",
-                                argv[i]);
+            return mcpctl_error(ctl, -1, "too many arguments, from the %u. on",
+                                max + 1);
         }
 
         args[n++] = argv[i];
@@ -333,7 +363,7 @@ mcpctl_help(const mcpctl_t *ctl)
         printf("mcpctl [OPTION...] COMMAND [ARGUMENT...]\n\n");
 
         for (command = mcpctl_commands; command->words; command++) {
-            printf("  %-16s %s\n", command->words, command->what);
+            printf("  %-18s %s\n", command->words, command->what);
         }
     }
 

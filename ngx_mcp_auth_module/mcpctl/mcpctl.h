@@ -5,7 +5,7 @@
  * mcpctl is a program that runs once and ends: it may block, and all memory
  * that it takes is given back at the end.  Whatever decides is core/'s; here it
  * is only asked and shown.  A token or a secret is never printed, but for the
- * one that `token create` makes.
+ * one that `token create` makes, and the key of `vault new-key`.
  */
 
 #ifndef MCPCTL_H
@@ -132,6 +132,12 @@ int mcpctl_token_create(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_token_list(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_token_rotate(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_token_revoke(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_credential_import(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_credential_list(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_credential_show(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_credential_delete(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_vault_rekey(mcpctl_t *ctl, int argc, char **argv);
+int mcpctl_vault_new_key(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_revoke(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_unrevoke(mcpctl_t *ctl, int argc, char **argv);
 int mcpctl_revocations(mcpctl_t *ctl, int argc, char **argv);

@@ -147,6 +147,22 @@ mcpctl_audit_revocation(mcpctl_audit_t *a, const mcp_revocation_t *r,
 }
 
 
+void
+mcpctl_audit_credential(mcpctl_audit_t *a, const char *method,
+    const mcp_vault_owner_t *o, uint64_t version)
+{
+    a->record.ev = "credential";
+    a->record.method = method;
+    a->record.store = "redis";
+    a->record.user = o->user;
+    a->record.client = o->client;
+    a->record.issuer = o->issuer;
+    a->record.token_id = o->subject;
+    a->record.credential = o->credential;
+    a->record.credential_version = version;
+}
+
+
 int
 mcpctl_audit_write(mcpctl_audit_t *a)
 {

@@ -14,6 +14,7 @@
 #include "mcp_access_key.h"
 #include "mcp_audit.h"
 #include "mcp_revocation.h"
+#include "mcp_vault.h"
 
 
 typedef struct {
@@ -35,6 +36,9 @@ void mcpctl_audit_token(mcpctl_audit_t *a, const char *method,
     const mcp_access_key_t *key, const char *store);
 void mcpctl_audit_revocation(mcpctl_audit_t *a, const mcp_revocation_t *r,
     const char *store);
+
+void mcpctl_audit_credential(mcpctl_audit_t *a, const char *method,
+    const mcp_vault_owner_t *o, uint64_t version);
 
 /* Writes it, unless that was done.  MCP_OK, or MCP_ERROR: said. */
 int mcpctl_audit_write(mcpctl_audit_t *a);

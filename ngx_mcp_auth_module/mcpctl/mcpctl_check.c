@@ -15,10 +15,15 @@ static unsigned mcpctl_check_known(mcpctl_t *ctl, unsigned role);
 static void mcpctl_check_grants(mcpctl_t *ctl);
 static void mcpctl_check_servers(mcpctl_t *ctl);
 static void mcpctl_check_issuers(mcpctl_t *ctl);
+static void mcpctl_check_credentials(mcpctl_t *ctl);
 static void mcpctl_check_stores(mcpctl_t *ctl);
 static void mcpctl_check_json(mcpctl_t *ctl);
 static json_t *mcpctl_check_server(mcpctl_t *ctl,
     const mcpctl_server_t *sv);
+static void mcpctl_check_shown(mcpctl_t *ctl, json_t *server,
+    const mcpctl_server_t *sv);
+static json_t *mcpctl_check_credential(mcpctl_t *ctl,
+    const mcpctl_credential_t *cr);
 static json_t *mcpctl_check_issuer(mcpctl_t *ctl,
     const mcpctl_issuer_t *is);
 static json_t *mcpctl_check_redis(mcpctl_t *ctl,
@@ -66,6 +71,7 @@ mcpctl_check_text(mcpctl_t *ctl)
 
     mcpctl_check_servers(ctl);
     mcpctl_check_issuers(ctl);
+    mcpctl_check_credentials(ctl);
 
     if (ctl->verbose) {
         mcpctl_check_grants(ctl);
@@ -236,6 +242,47 @@ mcpctl_check_issuers(mcpctl_t *ctl)
 
 
 static void
+mcpctl_check_credentials(mcpctl_t *ctl)
+{
+    unsigned              i, k;
+    mcp_str_t            *header;
+    const char           *cells[4];
+    mcpctl_table_t       *table;
+    mcpctl_credential_t  *cr;
+
+    static const char *const  headings[] = {
+        "CREDENTIAL", "TYPE", "HEADERS", "TOKENS OF", NULL
+    };
+
+    table = mcpctl_table(ctl, headings);
+
+    for (i = 0; i < ctl->conf->credentials.n; i++) {
+        cr = ctl->conf->credentials.elts[i];
+
+        cells[0] = mcpctl_shown(ctl, &cr->name, MCPCTL_SHOWN);
+        cells[1] = mcpctl_credential_word(cr->type);
+        cells[2] = "";
+        cells[3] = cr->type == MCPCTL_CREDENTIAL_STATIC ? "-"
+                   : mcpctl_shown(ctl, &cr->provider.token_endpoint,
+                                  MCPCTL_SHOWN);
+
+        for (k = 0; k < cr->headers.n; k++) {
+            header = cr->headers.elts[k];
+            cells[2] = mcpctl_format(ctl, "%s%s%s", cells[2], k ? "," : "",
+                                     (char *) header->data);
+        }
+
+        mcpctl_row(table, cells);
+    }
+
+    if (i) {
+        putchar('\n');
+        mcpctl_table_print(table);
+    }
+}
+
+
+static void
 mcpctl_check_stores(mcpctl_t *ctl)
 {
     const char      *cells[2];
@@ -259,6 +306,12 @@ mcpctl_check_stores(mcpctl_t *ctl)
         mcpctl_row(table, cells);
     }
 
+    if (conf->vault_keys.len) {
+        cells[0] = "vault keys";
+        cells[1] = mcpctl_shown(ctl, &conf->vault_keys, MCPCTL_SHOWN);
+        mcpctl_row(table, cells);
+    }
+
     if (conf->redis) {
         cells[0] = "redis";
         cells[1] = mcpctl_check_address(ctl, conf->redis);
@@ -271,8 +324,8 @@ mcpctl_check_stores(mcpctl_t *ctl)
         mcpctl_row(table, cells);
     }
 
-    if (conf->token_file.len || conf->revocation_file.len || conf->redis
-        || conf->audit.len)
+    if (conf->token_file.len || conf->revocation_file.len
+        || conf->vault_keys.len || conf->redis || conf->audit.len)
     {
         putchar('\n');
         mcpctl_table_print(table);
@@ -311,6 +364,17 @@ mcpctl_check_json(mcpctl_t *ctl)
     }
 
     mcpctl_json_set(ctl, root, "issuers", list);
+
+    list = mcpctl_json_array(ctl);
+
+    for (i = 0; i < conf->credentials.n; i++) {
+        mcpctl_json_append(ctl, list,
+                           mcpctl_check_credential(ctl,
+                                                   conf->credentials.elts[i]));
+    }
+
+    mcpctl_json_set(ctl, root, "credentials", list);
+    mcpctl_json_set_text(ctl, root, "vault_keys", &conf->vault_keys);
 
     mcpctl_json_set_text(ctl, root, "token_file", &conf->token_file);
     mcpctl_json_set(ctl, root, "token_keys", json_integer(conf->ntoken_keys));
@@ -361,12 +425,79 @@ mcpctl_check_server(mcpctl_t *ctl, const mcpctl_server_t *sv)
     mcpctl_json_set(ctl, server, "roles", list);
     mcpctl_json_set_text(ctl, server, "scope",
                          mcp_policy_server_scope(sv->policy));
-    mcpctl_json_set_text(ctl, server, "credential", &sv->credential);
+    mcpctl_check_shown(ctl, server, sv);
     mcpctl_json_set(ctl, server, "tokens", json_boolean(sv->tokens));
     mcpctl_json_set(ctl, server, "shadow", json_boolean(sv->shadow));
     mcpctl_json_set(ctl, server, "locations", json_integer(sv->nlocations));
 
     return server;
+}
+
+
+/* "credential": for everybody else; "role_credentials": for whom else */
+static void
+mcpctl_check_shown(mcpctl_t *ctl, json_t *server, const mcpctl_server_t *sv)
+{
+    json_t                     *roles;
+    unsigned                    i;
+    mcpctl_shown_credential_t  *sc;
+
+    roles = mcpctl_json_object(ctl);
+
+    for (i = 0; i < sv->credentials.n; i++) {
+        sc = sv->credentials.elts[i];
+
+        if (sc->role == 0) {
+            mcpctl_json_set_text(ctl, server, "credential", &sc->name);
+            continue;
+        }
+
+        mcpctl_json_set_text(ctl, roles,
+                             (char *) ctl->conf->roles[sc->role].data,
+                             &sc->name);
+    }
+
+    if (json_object_size(roles)) {
+        mcpctl_json_set(ctl, server, "role_credentials", roles);
+
+    } else {
+        json_decref(roles);
+    }
+}
+
+
+static json_t *
+mcpctl_check_credential(mcpctl_t *ctl, const mcpctl_credential_t *cr)
+{
+    json_t    *o, *list;
+    unsigned   i;
+
+    o = mcpctl_json_object(ctl);
+
+    mcpctl_json_set_text(ctl, o, "name", &cr->name);
+    mcpctl_json_set(ctl, o, "type",
+                    json_string(mcpctl_credential_word(cr->type)));
+
+    list = mcpctl_json_array(ctl);
+
+    for (i = 0; i < cr->headers.n; i++) {
+        mcpctl_json_append(ctl, list,
+                           mcpctl_json_text(ctl, cr->headers.elts[i]));
+    }
+
+    mcpctl_json_set(ctl, o, "headers", list);
+
+    if (cr->type != MCPCTL_CREDENTIAL_STATIC) {
+        mcpctl_json_set(ctl, o, "provider", json_string(cr->provider.name));
+        mcpctl_json_set_text(ctl, o, "token_endpoint",
+                             &cr->provider.token_endpoint);
+        mcpctl_json_set_text(ctl, o, "scope", &cr->scope);
+        mcpctl_json_set_text(ctl, o, "audience", &cr->audience);
+        mcpctl_json_set_text(ctl, o, "resource", &cr->resource);
+        mcpctl_json_set_text(ctl, o, "fallback", &cr->fallback);
+    }
+
+    return o;
 }
 
 

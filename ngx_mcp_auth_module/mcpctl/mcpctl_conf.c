@@ -7,13 +7,10 @@
  */
 
 #include "mcpctl_parse.h"
-#include "mcp_seal.h"
 
 
 #define MCPCTL_ZONE_LEAST             (256 * 1024)
 #define MCPCTL_REVOCATION_ZONE_LEAST  (64 * 1024)
-#define MCPCTL_AUDIT_LEAST            8192
-#define MCPCTL_AUDIT_MOST             (16 * 1024 * 1024)
 
 
 typedef struct {
@@ -38,9 +35,6 @@ static int mcpctl_conf_auth(mcpctl_parser_t *ps);
 static int mcpctl_conf_status(mcpctl_parser_t *ps);
 static int mcpctl_conf_limit(mcpctl_parser_t *ps);
 static int mcpctl_conf_zone(mcpctl_parser_t *ps);
-static int mcpctl_conf_audit(mcpctl_parser_t *ps);
-static int mcpctl_conf_audit_key(mcpctl_parser_t *ps);
-static int mcpctl_conf_session_key(mcpctl_parser_t *ps);
 static int mcpctl_finish(mcpctl_parser_t *ps);
 static int mcpctl_finish_level(mcpctl_parser_t *ps, mcpctl_level_t *level);
 static void mcpctl_limits_defaults(mcpctl_limits_t *limits);
@@ -85,6 +79,7 @@ static const mcpctl_directive_t  mcpctl_directives[] = {
     mcpctl_line("mcp_audit_key", MCPCTL_HTTP, 2, 2, mcpctl_conf_audit_key),
     mcpctl_line("mcp_session_key", MCPCTL_HTTP, 2, MCPCTL_MORE,
                 mcpctl_conf_session_key),
+    mcpctl_line("mcp_vault_keys", MCPCTL_HTTP, 2, 2, mcpctl_conf_vault_keys),
     mcpctl_line("mcp_token_key", MCPCTL_HTTP, 2, MCPCTL_MORE,
                 mcpctl_conf_token_key),
     mcpctl_line("mcp_token_file", MCPCTL_HTTP, 2, 2, mcpctl_conf_path),
@@ -134,9 +129,49 @@ static const mcpctl_directive_t  mcpctl_directives[] = {
                  mcpctl_conf_credential),
     mcpctl_line("type", MCPCTL_CREDENTIAL, 2, 2,
                 mcpctl_conf_credential_line),
-    mcpctl_line("header", MCPCTL_CREDENTIAL, 2, 2,
+    mcpctl_line("header", MCPCTL_CREDENTIAL, 2, 3,
+                mcpctl_conf_credential_line),
+    mcpctl_line("scope", MCPCTL_CREDENTIAL, 2, MCPCTL_MORE,
                 mcpctl_conf_credential_line),
     mcpctl_line("value", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("provider", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("token_endpoint", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("authorize_endpoint", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("revoke_endpoint", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("auth_method", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("client_id", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("client_secret", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("key", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("key_id", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("assertion_audience", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("audience", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("resource", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("timeout", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("ssl_trusted_certificate", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("rotation", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("grace", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("keepalive", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("connect_url", MCPCTL_CREDENTIAL, 2, 2,
+                mcpctl_conf_credential_line),
+    mcpctl_line("fallback", MCPCTL_CREDENTIAL, 2, 2,
                 mcpctl_conf_credential_line),
 
     mcpctl_block("mcp_server", MCPCTL_HTTP, 2, 2, mcpctl_conf_mcp),
@@ -144,7 +179,7 @@ static const mcpctl_directive_t  mcpctl_directives[] = {
     mcpctl_line("issuer", MCPCTL_MCP, 2, MCPCTL_MORE, mcpctl_conf_mcp_line),
     mcpctl_line("tokens", MCPCTL_MCP, 2, 2, mcpctl_conf_mcp_line),
     mcpctl_line("scope", MCPCTL_MCP, 2, MCPCTL_MORE, mcpctl_conf_mcp_line),
-    mcpctl_line("credential", MCPCTL_MCP, 2, 2, mcpctl_conf_mcp_line),
+    mcpctl_line("credential", MCPCTL_MCP, 2, 3, mcpctl_conf_mcp_line),
     mcpctl_line("origin", MCPCTL_MCP, 2, MCPCTL_MORE, mcpctl_conf_mcp_line),
     mcpctl_line("deny_reply", MCPCTL_MCP, 2, 2, mcpctl_conf_mcp_line),
     mcpctl_line("enforce", MCPCTL_MCP|MCPCTL_ROLE, 2, 2,
@@ -667,155 +702,6 @@ mcpctl_conf_zone(mcpctl_parser_t *ps)
 }
 
 
-/* mcp_audit off | PATH | syslog:... [buffer=SIZE] [flush=TIME] [strict] */
-static int
-mcpctl_conf_audit(mcpctl_parser_t *ps)
-{
-    int64_t     n, size, flush;
-    unsigned    i, strict;
-    mcp_str_t  *path, *word, value, prefix;
-
-    path = mcpctl_word(ps, 1);
-    size = 0;
-    flush = 0;
-    strict = 0;
-
-    if (ps->level->audit) {
-        return mcpctl_parse_duplicate(ps);
-    }
-
-    ps->level->audit = 1;
-
-    if (mcpctl_is(path, "off") && ps->rd.nwords > 2) {
-        return mcpctl_read_error(&ps->rd, "\"mcp_audit\" directive has "
-                                 "parameters after \"off\"");
-    }
-
-    for (i = 2; i < ps->rd.nwords; i++) {
-        word = mcpctl_word(ps, i);
-
-        if (mcpctl_is(word, "strict")) {
-            strict = 1;
-            continue;
-        }
-
-        if (word->len > 7 && memcmp(word->data, "buffer=", 7) == 0) {
-            value.data = word->data + 7;
-            value.len = word->len - 7;
-            n = size = mcpctl_size(&value);
-
-            if (n >= MCPCTL_AUDIT_LEAST && n <= MCPCTL_AUDIT_MOST) {
-                continue;
-            }
-
-        } else if (word->len > 6 && memcmp(word->data, "flush=", 6) == 0) {
-            value.data = word->data + 6;
-            value.len = word->len - 6;
-            n = flush = mcpctl_time(&value, 0);
-
-            if (n >= 1 && n <= 60000) {
-                continue;
-            }
-        }
-
-        return mcpctl_read_error(&ps->rd, "invalid parameter \"%s\"",
-                                 word->data);
-    }
-
-    if (flush && !size) {
-        return mcpctl_read_error(&ps->rd, "\"mcp_audit\" directive has "
-                                 "\"flush\" without \"buffer\"");
-    }
-
-    if (size && strict) {
-        return mcpctl_read_error(&ps->rd, "\"mcp_audit\" directive cannot be "
-                                 "\"strict\" with a \"buffer\"");
-    }
-
-    if (ps->context != MCPCTL_HTTP) {
-        return MCP_OK;
-    }
-
-    if (mcpctl_is(path, "off")
-        || (path->len > 7 && memcmp(path->data, "syslog:", 7) == 0))
-    {
-        ps->conf->audit = *path;
-        return MCP_OK;
-    }
-
-    /* logs are relative to nginx's prefix */
-
-    prefix = mcpctl_cstr(mcpctl_format(ps->ctl, "%s/", ps->ctl->prefix));
-    ps->conf->audit = mcpctl_full_name(ps->ctl, &prefix, path);
-
-    return MCP_OK;
-}
-
-
-static int
-mcpctl_conf_audit_key(mcpctl_parser_t *ps)
-{
-    mcp_str_t  path, secret;
-
-    if (ps->audit_key++) {
-        return mcpctl_parse_duplicate(ps);
-    }
-
-    if (!ps->files) {
-        return MCP_OK;
-    }
-
-    path = mcpctl_full_name(ps->ctl, &ps->conf->dir, mcpctl_word(ps, 1));
-
-    if (mcpctl_key_file(ps->ctl, &path, &secret) != MCPCTL_OK) {
-        return mcpctl_read_error(&ps->rd, "mcp_audit_key cannot be used");
-    }
-
-    mcpctl_wipe(secret.data, secret.len);
-
-    return MCP_OK;
-}
-
-
-static int
-mcpctl_conf_session_key(mcpctl_parser_t *ps)
-{
-    int               rc;
-    unsigned          i;
-    mcp_str_t         path, secret;
-    mcp_seal_ring_t   ring;
-
-    if (ps->session_key++) {
-        return mcpctl_parse_duplicate(ps);
-    }
-
-    memset(&ring, 0, sizeof(mcp_seal_ring_t));
-
-    for (i = 1; ps->files && i < ps->rd.nwords; i++) {
-        path = mcpctl_full_name(ps->ctl, &ps->conf->dir, mcpctl_word(ps, i));
-
-        if (mcpctl_key_file(ps->ctl, &path, &secret) != MCPCTL_OK) {
-            return mcpctl_read_error(&ps->rd, "mcp_session_key cannot be "
-                                     "used");
-        }
-
-        rc = mcp_seal_add(&ring, &secret, "session");
-        mcpctl_wipe(secret.data, secret.len);
-
-        if (rc != MCP_OK) {
-            mcpctl_wipe(&ring, sizeof(mcp_seal_ring_t));
-            return mcpctl_read_error(&ps->rd, "the key in \"%s\" is there "
-                                     "twice, or is one of more than %d",
-                                     path.data, MCP_SEAL_KEYS);
-        }
-    }
-
-    mcpctl_wipe(&ring, sizeof(mcp_seal_ring_t));
-
-    return MCP_OK;
-}
-
-
 /* http {} is complete: names are looked up, defaults filled in. */
 static int
 mcpctl_finish(mcpctl_parser_t *ps)
@@ -841,6 +727,10 @@ mcpctl_finish(mcpctl_parser_t *ps)
         if (mcpctl_finish_server(ps, conf->servers.elts[i]) != MCP_OK) {
             return MCP_ERROR;
         }
+    }
+
+    if (mcpctl_finish_vault(ps) != MCP_OK) {
+        return MCP_ERROR;
     }
 
     for (i = 0; i < ps->levels.n; i++) {

@@ -18,6 +18,7 @@
 #include "mcpctl.h"
 #include "mcp_jwt.h"
 #include "mcp_message.h"
+#include "mcp_oauth.h"
 #include "mcp_policy.h"
 
 
@@ -50,13 +51,50 @@ typedef struct {
 } mcpctl_issuer_t;
 
 
+typedef enum {
+    MCPCTL_CREDENTIAL_STATIC = 0,
+    MCPCTL_CREDENTIAL_CLIENT,           /* client_credentials */
+    MCPCTL_CREDENTIAL_EXCHANGE,         /* token_exchange */
+    MCPCTL_CREDENTIAL_USER
+} mcpctl_credential_e;
+
 /* mcp_credential NAME { ... } */
 typedef struct {
     mcp_str_t            name;
-    mcp_str_t            header;
-    mcp_str_t            value;         /* as written; see mcpctl_secret() */
+    mcpctl_credential_e  type;
+    mcpctl_list_t        headers;       /* mcp_str_t: their names */
+    unsigned             token;         /* one of them carries ${token} */
+
+    mcp_oauth_provider_t provider;      /* with what overrides it */
+    mcp_str_t            client_id;     /* as written, */
+    mcp_str_t            client_secret; /* see mcpctl_secret() */
+    mcp_str_t            key;           /* path */
+    mcp_str_t            key_id;
+    mcp_str_t            assertion_audience;
+    mcp_str_t            scope;
+    mcp_str_t            audience;
+    mcp_str_t            resource;
+    mcp_str_t            trusted_certificate;
+    mcp_str_t            connect_url;
+    mcp_str_t            fallback;      /* its name */
+    int64_t              timeout;       /* ms; 0: not said */
+    int64_t              keepalive;     /* s */
+    int64_t              grace;         /* s */
+
     mcpctl_place_t       place;
+
+    /* while the block is read */
+    mcp_str_t            header;        /* of `value` */
+    unsigned             value;         /* was there */
+    unsigned             seen;          /* bits: which lines */
 } mcpctl_credential_t;
+
+
+/* credential NAME [role=ROLE] of an mcp_server */
+typedef struct {
+    mcp_str_t            name;
+    unsigned             role;          /* its number; 0: everybody else */
+} mcpctl_shown_credential_t;
 
 
 typedef enum {
@@ -73,7 +111,7 @@ typedef struct {
     mcp_str_t            resource;
     mcpctl_list_t        issuer_names;          /* mcp_str_t */
     mcpctl_list_t        issuers;               /* mcpctl_issuer_t */
-    mcp_str_t            credential;            /* its name; empty: none */
+    mcpctl_list_t        credentials;   /* mcpctl_shown_credential_t */
     mcp_policy_t        *policy;
     mcp_roles_t          roles;                 /* those it has rules for */
     mcpctl_deny_e        deny_reply;
@@ -131,6 +169,7 @@ struct mcpctl_conf_s {
     int64_t              token_failures;
     mcp_str_t            revocation_file;       /* empty: none */
     int64_t              revocation_zone;       /* bytes */
+    mcp_str_t            vault_keys;            /* path; empty: none */
     mcpctl_redis_t      *redis;                 /* NULL: none */
 
     /* mcp_audit of http {}: a path (full), "syslog:...", "off"; empty: it is
@@ -156,6 +195,13 @@ mcpctl_server_t *mcpctl_conf_server(mcpctl_conf_t *conf,
  * what is wrong.
  */
 mcpctl_server_t *mcpctl_conf_the_server(mcpctl_t *ctl, const char *name);
+
+/* NULL: there is none of this name. */
+mcpctl_credential_t *mcpctl_conf_find_credential(const mcpctl_conf_t *conf,
+    const mcp_str_t *name);
+
+/* "static", "client_credentials", "token_exchange", "user". */
+const char *mcpctl_credential_word(mcpctl_credential_e type);
 
 /* The keys of its jwks_file: freed by mcp_jwk_set_free().  NULL: said what is
  * wrong. */

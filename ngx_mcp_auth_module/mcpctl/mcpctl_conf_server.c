@@ -16,6 +16,7 @@
 
 static int mcpctl_mcp_text(mcpctl_parser_t *ps, mcp_str_t *text);
 static int mcpctl_mcp_resource(mcpctl_parser_t *ps);
+static int mcpctl_mcp_credential(mcpctl_parser_t *ps);
 static int mcpctl_mcp_origins(mcpctl_parser_t *ps);
 static int mcpctl_mcp_origin(const mcp_str_t *origin);
 static int mcpctl_mcp_deny_reply(mcpctl_parser_t *ps);
@@ -136,7 +137,7 @@ mcpctl_conf_mcp_line(mcpctl_parser_t *ps)
     }
 
     if (mcpctl_is(name, "credential")) {
-        return mcpctl_mcp_text(ps, &sv->credential);
+        return mcpctl_mcp_credential(ps);
     }
 
     if (mcpctl_is(name, "tokens")) {
@@ -229,6 +230,52 @@ mcpctl_mcp_resource(mcpctl_parser_t *ps)
                                      value->data);
         }
     }
+
+    return MCP_OK;
+}
+
+
+/* credential NAME [role=ROLE] */
+static int
+mcpctl_mcp_credential(mcpctl_parser_t *ps)
+{
+    unsigned                    i, number;
+    mcp_str_t                  *value, role;
+    mcpctl_server_t            *sv;
+    mcpctl_shown_credential_t  *sc;
+
+    sv = ps->server;
+    number = 0;
+
+    if (ps->rd.nwords == 3) {
+        value = mcpctl_word(ps, 2);
+
+        if (value->len <= 5 || memcmp(value->data, "role=", 5) != 0) {
+            return mcpctl_read_error(&ps->rd, "invalid parameter \"%s\"",
+                                     value->data);
+        }
+
+        role.data = value->data + 5;
+        role.len = value->len - 5;
+
+        if (mcpctl_parse_role(ps, &role, &number) != MCP_OK) {
+            return MCP_ERROR;
+        }
+    }
+
+    for (i = 0; i < sv->credentials.n; i++) {
+        sc = sv->credentials.elts[i];
+
+        if (sc->role == number) {
+            return mcpctl_parse_duplicate(ps);
+        }
+    }
+
+    sc = mcpctl_alloc(ps->ctl, sizeof(mcpctl_shown_credential_t));
+    sc->name = *mcpctl_word(ps, 1);
+    sc->role = number;
+
+    mcpctl_push(ps->ctl, &sv->credentials, sc);
 
     return MCP_OK;
 }
@@ -586,24 +633,28 @@ mcpctl_finish_roles(mcpctl_parser_t *ps, mcpctl_server_t *sv)
 static int
 mcpctl_finish_credential(mcpctl_parser_t *ps, mcpctl_server_t *sv)
 {
-    unsigned              i;
-    mcpctl_credential_t  *cr;
+    unsigned                    i;
+    mcpctl_shown_credential_t  *sc;
 
-    if (sv->credential.len == 0) {
-        return MCP_OK;
-    }
+    for (i = 0; i < sv->credentials.n; i++) {
+        sc = sv->credentials.elts[i];
 
-    for (i = 0; i < ps->conf->credentials.n; i++) {
-        cr = ps->conf->credentials.elts[i];
+        if (mcpctl_conf_find_credential(ps->conf, &sc->name) == NULL) {
+            return mcpctl_place_error(ps->ctl, &sv->place, "mcp_server "
+                                      "\"%s\": unknown mcp_credential \"%s\"",
+                                      sv->name.data, sc->name.data);
+        }
 
-        if (mcp_str_eq(&cr->name, &sv->credential)) {
-            return MCP_OK;
+        if (sc->role && !mcp_role_held(&sv->roles, sc->role)) {
+            return mcpctl_place_error(ps->ctl, &sv->place, "mcp_server "
+                                      "\"%s\": credential \"%s\" is for role "
+                                      "\"%s\", which has no rules here",
+                                      sv->name.data, sc->name.data,
+                                      ps->conf->roles[sc->role].data);
         }
     }
 
-    return mcpctl_place_error(ps->ctl, &sv->place, "mcp_server \"%s\": "
-                              "unknown mcp_credential \"%s\"", sv->name.data,
-                              sv->credential.data);
+    return MCP_OK;
 }
 
 

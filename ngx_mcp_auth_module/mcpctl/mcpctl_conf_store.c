@@ -1,5 +1,5 @@
 /*
- * Secrets and stores: mcp_credential, mcp_token_key, the files, mcp_redis.
+ * Secrets and stores: mcp_token_key, the files, mcp_redis.
  *
  * A secret is read when it is needed and wiped by whoever asked for it; it is
  * never part of a message.
@@ -28,7 +28,6 @@ static int mcpctl_secret_part(mcpctl_t *ctl, const mcp_str_t *ref,
     mcp_str_t *part);
 static int mcpctl_secret_file(mcpctl_t *ctl, const mcp_str_t *name,
     mcp_str_t *secret);
-static int mcpctl_credential_header(mcpctl_parser_t *ps);
 static int mcpctl_conf_records(const mcp_str_t *text, const char **why,
     unsigned *line);
 static int mcpctl_redis_check(mcpctl_parser_t *ps,
@@ -177,151 +176,6 @@ mcpctl_key_file(mcpctl_t *ctl, const mcp_str_t *path, mcp_str_t *secret)
     }
 
     return MCPCTL_OK;
-}
-
-
-int
-mcpctl_conf_credential(mcpctl_parser_t *ps)
-{
-    int                   rc;
-    unsigned              i;
-    mcp_str_t            *name;
-    mcpctl_credential_t  *cr;
-
-    name = mcpctl_word(ps, 1);
-
-    if (mcpctl_parse_name(ps, name) != MCP_OK) {
-        return MCP_ERROR;
-    }
-
-    for (i = 0; i < ps->conf->credentials.n; i++) {
-        cr = ps->conf->credentials.elts[i];
-
-        if (mcp_str_eq(&cr->name, name)) {
-            return mcpctl_read_error(&ps->rd, "duplicate mcp_credential "
-                                     "\"%s\"", name->data);
-        }
-    }
-
-    cr = mcpctl_alloc(ps->ctl, sizeof(mcpctl_credential_t));
-
-    cr->name = *name;
-    cr->place = mcpctl_read_place(&ps->rd);
-    mcpctl_push(ps->ctl, &ps->conf->credentials, cr);
-
-    ps->credential = cr;
-    rc = mcpctl_parse_block(ps, MCPCTL_CREDENTIAL);
-    ps->credential = NULL;
-
-    if (rc != MCP_OK) {
-        return rc;
-    }
-
-    if (cr->value.len == 0) {
-        return mcpctl_read_error(&ps->rd, "mcp_credential \"%s\" has no "
-                                 "\"value\"", cr->name.data);
-    }
-
-    return MCP_OK;
-}
-
-
-int
-mcpctl_conf_credential_line(mcpctl_parser_t *ps)
-{
-    int                   rc;
-    mcp_str_t            *name, *value, secret;
-    mcpctl_credential_t  *cr;
-
-    cr = ps->credential;
-    name = mcpctl_word(ps, 0);
-    value = mcpctl_word(ps, 1);
-
-    if (mcpctl_is(name, "header")) {
-        return mcpctl_credential_header(ps);
-    }
-
-    if (mcpctl_is(name, "type")) {
-
-        if (!mcpctl_is(value, "static")) {
-            return mcpctl_read_error(&ps->rd, "unknown credential type \"%s\"",
-                                     value->data);
-        }
-
-        return MCP_OK;
-    }
-
-    if (cr->value.len) {
-        return mcpctl_parse_duplicate(ps);
-    }
-
-    cr->value = *value;
-
-    if (!ps->files) {
-        return MCP_OK;
-    }
-
-    rc = mcpctl_secret(ps->ctl, value, &secret);
-
-    if (rc != MCPCTL_OK) {
-        return mcpctl_read_error(&ps->rd, "mcp_credential \"%s\" has no "
-                                 "value", cr->name.data);
-    }
-
-    mcpctl_wipe(secret.data, secret.len);
-
-    return MCP_OK;
-}
-
-
-static int
-mcpctl_credential_header(mcpctl_parser_t *ps)
-{
-    size_t                i;
-    mcp_str_t            *value;
-    unsigned char         c;
-    mcpctl_credential_t  *cr;
-
-    static const char *const  forbidden[] = {
-        "content-length", "transfer-encoding", "host", "connection",
-        "content-type", "content-encoding", "expect", "upgrade", "te",
-        "trailer", "mcp-method", "mcp-name", "mcp-protocol-version"
-    };
-
-    cr = ps->credential;
-    value = mcpctl_word(ps, 1);
-
-    if (cr->header.len) {
-        return mcpctl_parse_duplicate(ps);
-    }
-
-    for (i = 0; i < value->len; i++) {
-        c = value->data[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-              || (c >= '0' && c <= '9') || c == '-'))
-        {
-            break;
-        }
-    }
-
-    if (i < value->len || i == 0 || i > 64) {
-        return mcpctl_read_error(&ps->rd, "invalid header name \"%s\"",
-                                 value->data);
-    }
-
-    for (i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
-        if (mcp_str_caseeq(value->data, value->len, forbidden[i],
-                           strlen(forbidden[i])))
-        {
-            return mcpctl_read_error(&ps->rd, "header \"%s\" cannot carry a "
-                                     "credential", value->data);
-        }
-    }
-
-    cr->header = *value;
-
-    return MCP_OK;
 }
 
 

@@ -309,7 +309,7 @@ mcpctl_show_member(mcpctl_inspect_t *in, const char *name, json_t *value)
            mcpctl_shown_raw(in->ctl, &s, MCPCTL_CLAIM), date ? "  " : "",
            date ? date : "");
 
-    free(text);
+    mcpctl_json_free(text);
 }
 
 

@@ -327,5 +327,5 @@ mcpctl_json_print(mcpctl_t *ctl, json_t *root)
     }
 
     putchar('\n');
-    free(text);
+    mcpctl_json_free(text);
 }

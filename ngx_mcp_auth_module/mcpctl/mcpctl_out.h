@@ -64,6 +64,9 @@ json_t *mcpctl_json_text(mcpctl_t *ctl, const mcp_str_t *text);
 void mcpctl_json_set_text(mcpctl_t *ctl, json_t *object, const char *key,
     const mcp_str_t *text);
 
+/* Frees what json_dumps() gave: memory of jansson is wiped when it goes. */
+void mcpctl_json_free(void *p);
+
 /* To stdout, indented; frees it. */
 void mcpctl_json_print(mcpctl_t *ctl, json_t *root);
 

@@ -112,9 +112,18 @@ int mcpctl_conf_rule(mcpctl_parser_t *ps);
 int mcpctl_conf_enforce(mcpctl_parser_t *ps);
 int mcpctl_finish_server(mcpctl_parser_t *ps, mcpctl_server_t *sv);
 
-/* mcpctl_conf_store.c */
+/* mcpctl_conf_audit.c */
+int mcpctl_conf_audit(mcpctl_parser_t *ps);
+int mcpctl_conf_audit_key(mcpctl_parser_t *ps);
+int mcpctl_conf_session_key(mcpctl_parser_t *ps);
+
+/* mcpctl_conf_credential.c */
 int mcpctl_conf_credential(mcpctl_parser_t *ps);
 int mcpctl_conf_credential_line(mcpctl_parser_t *ps);
+int mcpctl_conf_vault_keys(mcpctl_parser_t *ps);
+int mcpctl_finish_vault(mcpctl_parser_t *ps);
+
+/* mcpctl_conf_store.c */
 int mcpctl_conf_token_key(mcpctl_parser_t *ps);
 int mcpctl_conf_path(mcpctl_parser_t *ps);
 int mcpctl_conf_failures(mcpctl_parser_t *ps);

@@ -28,7 +28,14 @@ struct mcpctl_mem_s {
 };
 
 
+typedef struct {
+    size_t               size;
+    max_align_t          data[];
+} mcpctl_json_t;
+
+
 static void *mcpctl_mem_alloc(void *ctx, size_t size);
+static void *mcpctl_json_alloc(size_t size);
 static void mcpctl_say(const char *fmt, va_list args);
 static int mcpctl_read_fd(mcpctl_t *ctl, int fd, size_t max,
     mcp_str_t *text, const char **why, int *err);
@@ -37,6 +44,10 @@ static int mcpctl_read_fd(mcpctl_t *ctl, int fd, size_t max,
 void
 mcpctl_mem_init(mcpctl_t *ctl)
 {
+    /* whatever was parsed may have been a secret */
+
+    json_set_alloc_funcs(mcpctl_json_alloc, mcpctl_json_free);
+
     ctl->mem.alloc = mcpctl_mem_alloc;
     ctl->mem.ctx = ctl;
 }
@@ -76,6 +87,36 @@ mcpctl_mem_free(mcpctl_t *ctl)
     }
 
     ctl->blocks = NULL;
+}
+
+
+static void *
+mcpctl_json_alloc(size_t size)
+{
+    mcpctl_json_t  *block;
+
+    block = malloc(sizeof(mcpctl_json_t) + size);
+    if (block == NULL) {
+        return NULL;
+    }
+
+    block->size = size;
+
+    return block->data;
+}
+
+
+void
+mcpctl_json_free(void *p)
+{
+    mcpctl_json_t  *block;
+
+    if (p) {
+        block = (mcpctl_json_t *) ((char *) p
+                                   - offsetof(mcpctl_json_t, data));
+        mcpctl_wipe(block->data, block->size);
+        free(block);
+    }
 }
 
 

@@ -51,9 +51,6 @@ static ngx_int_t ngx_mcp_access_refuse(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, const char *reason);
 static void ngx_mcp_access_tell(ngx_http_request_t *r, const char *reason,
     const char *claim, const mcp_str_t *value);
-static ngx_int_t ngx_mcp_access_wait(ngx_http_request_t *r,
-    ngx_mcp_ctx_t *ctx);
-static void ngx_mcp_access_wake(void *data);
 static ngx_uint_t ngx_mcp_access_audience(ngx_mcp_server_t *sv,
     ngx_mcp_issuer_t *is, mcp_principal_t *p);
 static ngx_int_t ngx_mcp_access_caller(ngx_http_request_t *r,
@@ -536,10 +533,11 @@ ngx_mcp_access_verified(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
 
 /*
- * Lets go of the request until the keys call.  Meanwhile a client that goes is
+ * Lets go of the request until whoever it waits for calls (the access phase for
+ * keys, precontent for a credential).  Meanwhile a client that goes is
  * noticed, as in ngx_http_limit_req_module.
  */
-static ngx_int_t
+ngx_int_t
 ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
     ngx_connection_t  *c;
@@ -564,7 +562,7 @@ ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 }
 
 
-static void
+void
 ngx_mcp_access_wake(void *data)
 {
     ngx_mcp_ctx_t *ctx = data;

@@ -14,6 +14,7 @@
 #include "ngx_mcp_revoke.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_token.h"
+#include "ngx_mcp_vault.h"
 
 
 #define NGX_MCP_ANY_BLOCK  (NGX_MCP_ISSUER_CONF|NGX_MCP_CREDENTIAL_CONF      \
@@ -33,6 +34,11 @@ static ngx_int_t ngx_mcp_conf_error_pages(ngx_conf_t *cf,
 
 #define ngx_mcp_line(name, type, args, set)                                   \
     { ngx_string(name), type|args, set, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL }
+
+
+#define ngx_mcp_credential_take1(name)                                        \
+    ngx_mcp_line(name, NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE1,               \
+                 ngx_mcp_credential_line)
 
 
 ngx_command_t  ngx_mcp_commands[] = {
@@ -68,6 +74,13 @@ ngx_command_t  ngx_mcp_commands[] = {
     { ngx_string("mcp_audit_key"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_mcp_conf_audit_key,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mcp_vault_keys"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_mcp_vault_conf,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -154,12 +167,31 @@ ngx_command_t  ngx_mcp_commands[] = {
     ngx_mcp_line("mcp_credential", NGX_HTTP_MAIN_CONF,
                  NGX_CONF_BLOCK|NGX_CONF_TAKE1, ngx_mcp_conf_credential),
 
-    ngx_mcp_line("type", NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE1,
+    ngx_mcp_line("header", NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE12,
                  ngx_mcp_credential_line),
-    ngx_mcp_line("header", NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE1,
+    ngx_mcp_line("scope", NGX_MCP_CREDENTIAL_CONF, NGX_CONF_1MORE,
                  ngx_mcp_credential_line),
-    ngx_mcp_line("value", NGX_MCP_CREDENTIAL_CONF, NGX_CONF_TAKE1,
-                 ngx_mcp_credential_line),
+    ngx_mcp_credential_take1("type"),
+    ngx_mcp_credential_take1("value"),
+    ngx_mcp_credential_take1("provider"),
+    ngx_mcp_credential_take1("token_endpoint"),
+    ngx_mcp_credential_take1("authorize_endpoint"),
+    ngx_mcp_credential_take1("revoke_endpoint"),
+    ngx_mcp_credential_take1("auth_method"),
+    ngx_mcp_credential_take1("client_id"),
+    ngx_mcp_credential_take1("client_secret"),
+    ngx_mcp_credential_take1("key"),
+    ngx_mcp_credential_take1("key_id"),
+    ngx_mcp_credential_take1("assertion_audience"),
+    ngx_mcp_credential_take1("audience"),
+    ngx_mcp_credential_take1("resource"),
+    ngx_mcp_credential_take1("timeout"),
+    ngx_mcp_credential_take1("ssl_trusted_certificate"),
+    ngx_mcp_credential_take1("rotation"),
+    ngx_mcp_credential_take1("grace"),
+    ngx_mcp_credential_take1("keepalive"),
+    ngx_mcp_credential_take1("connect_url"),
+    ngx_mcp_credential_take1("fallback"),
 
     ngx_mcp_line("mcp_server", NGX_HTTP_MAIN_CONF,
                  NGX_CONF_BLOCK|NGX_CONF_TAKE1, ngx_mcp_conf_server),
@@ -172,7 +204,7 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_server_tokens),
     ngx_mcp_line("scope", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),
-    ngx_mcp_line("credential", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE1,
+    ngx_mcp_line("credential", NGX_MCP_SERVER_CONF, NGX_CONF_TAKE12,
                  ngx_mcp_server_line),
     ngx_mcp_line("origin", NGX_MCP_SERVER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_server_line),

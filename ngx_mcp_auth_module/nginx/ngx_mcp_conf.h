@@ -27,6 +27,8 @@ ngx_mcp_server_t *ngx_mcp_conf_find_server(ngx_mcp_main_conf_t *mmcf,
 char *ngx_mcp_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_issuer_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+ngx_mcp_credential_t *ngx_mcp_conf_find_credential(ngx_mcp_main_conf_t *mmcf,
+    ngx_str_t *name);
 char *ngx_mcp_conf_credential(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_credential_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 

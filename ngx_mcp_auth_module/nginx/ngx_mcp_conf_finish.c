@@ -4,6 +4,7 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_vault.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_revoke.h"
 #include "ngx_mcp_token.h"
@@ -74,7 +75,9 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
         return NGX_ERROR;
     }
 
-    if (ngx_mcp_token_conf_finish(cf, mmcf) != NGX_OK) {
+    if (ngx_mcp_token_conf_finish(cf, mmcf) != NGX_OK
+        || ngx_mcp_vault_conf_finish(cf, mmcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -395,35 +398,49 @@ ngx_mcp_finish_issuers_of(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
 }
 
 
+/* The one for everybody else goes last. */
 static ngx_int_t
 ngx_mcp_finish_credential(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_server_t *sv)
 {
-    ngx_uint_t              i;
-    ngx_mcp_credential_t  **crp;
+    ngx_str_t                    *role;
+    ngx_uint_t                    i, n;
+    ngx_mcp_server_credential_t  *sc, rest;
 
-    if (sv->credential_name.len == 0) {
-        return NGX_OK;
-    }
+    sc = sv->credentials.elts;
+    n = sv->credentials.nelts;
+    role = mmcf->roles.elts;
 
-    crp = mmcf->credentials.elts;
+    for (i = 0; i < n; i++) {
+        sc[i].credential = ngx_mcp_conf_find_credential(mmcf, &sc[i].name);
 
-    for (i = 0; i < mmcf->credentials.nelts; i++) {
-        if (crp[i]->name.len == sv->credential_name.len
-            && ngx_memcmp(crp[i]->name.data, sv->credential_name.data,
-                          crp[i]->name.len) == 0)
-        {
-            sv->credential = crp[i];
-            return NGX_OK;
+        if (sc[i].credential == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "mcp_server \"%V\": unknown mcp_credential \"%V\" "
+                          "in %V:%ui", &sv->name, &sc[i].name, &sv->conf_file,
+                          sv->conf_line);
+            return NGX_ERROR;
+        }
+
+        if (sc[i].role && !mcp_role_held(&sv->roles, sc[i].role)) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "mcp_server \"%V\": credential \"%V\" is for role "
+                          "\"%V\", which has no rules here, in %V:%ui",
+                          &sv->name, &sc[i].name, &role[sc[i].role],
+                          &sv->conf_file, sv->conf_line);
+            return NGX_ERROR;
         }
     }
 
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                  "mcp_server \"%V\": unknown mcp_credential \"%V\" in %V:%ui",
-                  &sv->name, &sv->credential_name, &sv->conf_file,
-                  sv->conf_line);
+    for (i = 0; i + 1 < n; i++) {
+        if (sc[i].role == 0) {
+            rest = sc[i];
+            sc[i] = sc[i + 1];
+            sc[i + 1] = rest;
+        }
+    }
 
-    return NGX_ERROR;
+    return NGX_OK;
 }
 
 

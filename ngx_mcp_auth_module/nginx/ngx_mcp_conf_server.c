@@ -18,6 +18,8 @@ static char *ngx_mcp_server_origins(ngx_conf_t *cf, ngx_str_t *value,
 static ngx_int_t ngx_mcp_server_origin(ngx_str_t *origin);
 static size_t ngx_mcp_server_default_port(ngx_str_t *origin);
 static char *ngx_mcp_server_resource(ngx_conf_t *cf, ngx_mcp_server_t *sv);
+static char *ngx_mcp_server_credential(ngx_conf_t *cf, ngx_mcp_server_t *sv,
+    ngx_str_t *value, ngx_uint_t n);
 static void ngx_mcp_server_hyphens(ngx_str_t *name);
 static char *ngx_mcp_server_preview(ngx_conf_t *cf, ngx_mcp_server_t *sv,
     ngx_str_t *value);
@@ -61,6 +63,9 @@ ngx_mcp_conf_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         || ngx_array_init(&sv->origins, cf->pool, 2, sizeof(ngx_str_t))
            != NGX_OK
         || ngx_array_init(&sv->strip, cf->pool, 2, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&sv->credentials, cf->pool, 1,
+                          sizeof(ngx_mcp_server_credential_t))
            != NGX_OK
         || ngx_array_init(&sv->clear, cf->pool, 2, sizeof(unsigned))
            != NGX_OK)
@@ -148,12 +153,7 @@ ngx_mcp_server_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return ngx_mcp_conf_append(cf, &sv->issuer_names, &value[1], n);
 
     case 'c': /* credential */
-        if (sv->credential_name.len) {
-            return "is duplicate";
-        }
-
-        sv->credential_name = value[1];
-        return NGX_CONF_OK;
+        return ngx_mcp_server_credential(cf, sv, &value[1], n);
 
     case 'd': /* deny_reply */
         return ngx_mcp_server_deny_reply(cf, sv, &value[1]);
@@ -283,6 +283,52 @@ ngx_mcp_server_role(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     mmcf->role_enforce = 0;
 
     return ngx_mcp_conf_block(cf, NGX_MCP_ROLE_CONF);
+}
+
+
+/* credential NAME [role=ROLE]: of several the first whose role is held */
+static char *
+ngx_mcp_server_credential(ngx_conf_t *cf, ngx_mcp_server_t *sv,
+    ngx_str_t *value, ngx_uint_t n)
+{
+    ngx_str_t                     role;
+    ngx_uint_t                    i, number;
+    ngx_mcp_server_credential_t  *sc;
+
+    number = 0;
+
+    if (n == 2) {
+        if (value[1].len <= 5 || ngx_strncmp(value[1].data, "role=", 5) != 0) {
+            return ngx_mcp_conf_error(cf, "invalid parameter \"%V\"",
+                                      &value[1]);
+        }
+
+        role.data = value[1].data + 5;
+        role.len = value[1].len - 5;
+
+        if (ngx_mcp_conf_role_number(cf, &role, &number) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    sc = sv->credentials.elts;
+
+    for (i = 0; i < sv->credentials.nelts; i++) {
+        if (sc[i].role == number) {
+            return "is duplicate";
+        }
+    }
+
+    sc = ngx_array_push(&sv->credentials);
+    if (sc == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    sc->name = value[0];
+    sc->role = number;
+    sc->credential = NULL;
+
+    return NGX_CONF_OK;
 }
 
 

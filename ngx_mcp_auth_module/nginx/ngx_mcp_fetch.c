@@ -513,6 +513,8 @@ ngx_mcp_fetch_finish(ngx_mcp_fetch_t *f, const char *error)
     ngx_memzero(&res, sizeof(ngx_mcp_fetch_result_t));
 
     res.max_age = -1;
+    res.retry_after = -1;
+    res.sent = (f->request->pos != f->request->start);
 
     if (error) {
         res.error = ngx_mcp_fetch_error(f, error);
@@ -525,6 +527,7 @@ ngx_mcp_fetch_finish(ngx_mcp_fetch_t *f, const char *error)
         res.content_type.data = f->http.content_type.data;
         res.content_type.len = f->http.content_type.len;
         res.max_age = (time_t) f->http.max_age;
+        res.retry_after = (time_t) f->http.retry_after;
 
         ngx_log_debug3(NGX_LOG_DEBUG_EVENT, f->log, 0,
                        "mcp fetch of \"%V\": %ui, %uz bytes",

@@ -48,6 +48,9 @@ typedef struct {
     ngx_str_t            body;          /* valid during the callback only */
     ngx_str_t            content_type;
     time_t               max_age;       /* s, Cache-Control; -1: none */
+    time_t               retry_after;   /* s; -1: none */
+    ngx_uint_t           sent;          /* with an error: 0 when not a byte of
+                                           the request left */
 } ngx_mcp_fetch_result_t;
 
 

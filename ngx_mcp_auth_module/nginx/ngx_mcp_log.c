@@ -606,7 +606,10 @@ ngx_mcp_log_event(ngx_mcp_main_conf_t *mmcf, mcp_audit_t *a)
     a->upstream_us = -1;
     a->total_us = -1;
     a->auth_us = -1;
-    a->credential_us = -1;
+
+    if (a->credential.len == 0) {
+        a->credential_us = -1;
+    }
 
     a->seq = ngx_atomic_fetch_add(&ngx_mcp_zone_counters(mmcf->zone)->audit_seq,
                                   1) + 1;
@@ -688,7 +691,11 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
         }
     }
 
-    if (ctx->decision) {
+    if (ctx->credential_waited && ctx->state == NGX_MCP_DONE && !ctx->swapped) {
+        a->decision = "error";
+        a->reason = "aborted_waiting_for_credential";
+
+    } else if (ctx->decision) {
         a->decision = ctx->decision;
         a->reason = ctx->reason;
 
@@ -729,8 +736,14 @@ ngx_mcp_log_request(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, mcp_audit_t *a)
     a->clear = ctx->server->clear.elts;
     a->nclear = ctx->server->clear.nelts;
 
-    if (ctx->swapped && ctx->server->credential) {
-        a->credential = *(mcp_str_t *) &ctx->server->credential->name;
+    if (ctx->swapped && ctx->credential) {
+        a->credential = *(mcp_str_t *) &ctx->credential->name;
+        a->credential_version = ctx->credential_version;
+        a->refreshed = ctx->refreshed;
+    }
+
+    if (ctx->credential_waited) {
+        a->credential_us = ctx->credential_us;
     }
 
     a->auth_us = ctx->auth;

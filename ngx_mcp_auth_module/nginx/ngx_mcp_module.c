@@ -14,6 +14,7 @@
 #include "ngx_mcp_stream.h"
 #include "ngx_mcp_token.h"
 #include "ngx_mcp_token_redis.h"
+#include "ngx_mcp_vault.h"
 #include "mcp_audit.h"
 
 #if defined(__GLIBC__)
@@ -275,10 +276,11 @@ ngx_mcp_enter_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_mcp_init_module(ngx_cycle_t *cycle)
 {
-    ngx_uint_t            i;
-    ngx_mcp_server_t    **svp;
-    ngx_mcp_counters_t   *counters;
-    ngx_mcp_main_conf_t  *mmcf;
+    ngx_uint_t              i;
+    ngx_mcp_server_t      **svp;
+    ngx_mcp_counters_t     *counters;
+    ngx_mcp_main_conf_t    *mmcf;
+    ngx_mcp_credential_t  **crp;
 
     mmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_mcp_auth_module);
@@ -293,6 +295,15 @@ ngx_mcp_init_module(ngx_cycle_t *cycle)
 
     for (i = 0; i < mmcf->servers.nelts; i++) {
         svp[i]->stats = ngx_mcp_stats_of(counters->servers, &svp[i]->name);
+    }
+
+    crp = mmcf->credentials.elts;
+
+    for (i = 0; i < mmcf->credentials.nelts; i++) {
+        if (crp[i]->type != NGX_MCP_CREDENTIAL_STATIC) {
+            crp[i]->stats = ngx_mcp_stats_credential(counters->credentials,
+                                                     &crp[i]->name);
+        }
     }
 
     return NGX_OK;
@@ -360,6 +371,7 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
         || ngx_mcp_stream_init_worker(mmcf) != NGX_OK
         || ngx_mcp_revoke_init_worker(cycle, mmcf) != NGX_OK
         || ngx_mcp_token_init_worker(cycle, mmcf) != NGX_OK
+        || ngx_mcp_vault_init_worker(cycle, mmcf) != NGX_OK
         || ngx_mcp_init_redis(cycle, mmcf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -438,6 +450,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_mcp_vault_exit_worker(mmcf);
     ngx_mcp_exit_redis(mmcf);
     ngx_mcp_token_exit_worker(mmcf);
     ngx_mcp_keys_exit_worker(mmcf);

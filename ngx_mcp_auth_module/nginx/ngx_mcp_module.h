@@ -11,6 +11,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "mcp_assertion.h"
 #include "mcp_audit.h"
 #include "mcp_core.h"
 #include "mcp_digest.h"
@@ -19,10 +20,12 @@
 #include "mcp_jwt.h"
 #include "mcp_list_filter.h"
 #include "mcp_message.h"
+#include "mcp_oauth.h"
 #include "mcp_policy.h"
 #include "mcp_principal.h"
 #include "mcp_seal.h"
 #include "mcp_sse.h"
+#include "mcp_vault.h"
 
 #include "ngx_mcp_cache.h"
 #include "ngx_mcp_fetch.h"
@@ -38,6 +41,8 @@
 #define NGX_MCP_CREDENTIAL_CONF  0x00040000
 #define NGX_MCP_SERVER_CONF      0x00080000
 #define NGX_MCP_ROLE_CONF        0x00100000
+
+#define NGX_MCP_CREDENTIAL_HEADERS  8   /* of one credential, at most */
 #define NGX_MCP_REDIS_CONF       0x00200000
 
 
@@ -47,6 +52,7 @@ typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
 typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
 typedef struct ngx_mcp_token_look_s    ngx_mcp_token_look_t;
 typedef struct ngx_mcp_token_redis_s   ngx_mcp_token_redis_t;
+typedef struct ngx_mcp_vault_s         ngx_mcp_vault_t;
 typedef struct ngx_mcp_revoke_redis_s  ngx_mcp_revoke_redis_t;
 
 
@@ -92,16 +98,70 @@ typedef struct {
 } ngx_mcp_issuer_t;
 
 
-/* mcp_credential NAME { ... } */
+typedef enum {
+    NGX_MCP_CREDENTIAL_STATIC = 0,
+    NGX_MCP_CREDENTIAL_CLIENT,          /* client_credentials */
+    NGX_MCP_CREDENTIAL_EXCHANGE,        /* token_exchange */
+    NGX_MCP_CREDENTIAL_USER             /* what that user granted */
+} ngx_mcp_credential_e;
+
+
+/* A header that carries it: before, the fetched token, after. */
 typedef struct {
     ngx_str_t                name;
-    ngx_str_t                header;
     ngx_str_t                lowcase;
     ngx_uint_t               hash;
-    ngx_str_t                value;     /* secret; never logged */
+    ngx_str_t                before;    /* secret; never logged */
+    ngx_str_t                after;
+    unsigned                 token:1;   /* 0: `before` is all of it */
+} ngx_mcp_credential_header_t;
+
+
+/* mcp_credential NAME { ... } */
+typedef struct ngx_mcp_credential_s  ngx_mcp_credential_t;
+
+struct ngx_mcp_credential_s {
+    ngx_str_t                name;
+    ngx_mcp_credential_e     type;
+    ngx_array_t              headers;   /* ngx_mcp_credential_header_t */
+
+    /* all but static: the token endpoint, and what is asked there */
+    mcp_oauth_provider_t     provider;  /* with what overrides it */
+    ngx_mcp_url_t            url;
+    ngx_mcp_fetch_conf_t     fetch;
+    ngx_msec_t               timeout;
+    ngx_str_t                client_id;
+    ngx_str_t                client_secret;     /* never logged */
+    mcp_assertion_conf_t     assertion;         /* private_key_jwt */
+    ngx_str_t                scope;
+    ngx_str_t                audience;
+    ngx_str_t                resource;
+    time_t                   keepalive; /* s; refresh unused grants so often;
+                                           0: never */
+    ngx_str_t                trusted_certificate;
+    ngx_str_t                connect_url;
+    ngx_str_t                fallback_name;
+    ngx_mcp_credential_t    *fallback;  /* for callers who can have none */
+    ngx_mcp_stats_credential_t  *stats; /* set in init_module; NULL: none */
+    u_char                   record[MCP_VAULT_NAME];    /* client_credentials:
+                                                           its name */
+
     ngx_str_t                conf_file;
     ngx_uint_t               conf_line;
-} ngx_mcp_credential_t;
+
+    /* while the block is read */
+    ngx_str_t                header;    /* of `value` */
+    ngx_str_t                value;     /* secret; never logged */
+    ngx_uint_t               seen;      /* bits: which lines */
+};
+
+
+/* credential NAME [role=ROLE] of an mcp_server */
+typedef struct {
+    ngx_str_t                name;
+    ngx_mcp_credential_t    *credential;
+    ngx_uint_t               role;      /* its number; 0: everybody else */
+} ngx_mcp_server_credential_t;
 
 
 typedef enum {
@@ -128,8 +188,10 @@ typedef struct {
     ngx_uint_t               tokens_set;        /* was said */
     ngx_array_t              origins;           /* ngx_str_t */
     ngx_array_t              strip;             /* ngx_str_t: globs */
-    ngx_str_t                credential_name;
-    ngx_mcp_credential_t    *credential;        /* NULL: none */
+    ngx_array_t              credentials;       /* of these, those with a role
+                                                   first:
+                                                   ngx_mcp_server_credential_t
+                                                   */
     mcp_policy_t            *policy;
     mcp_roles_t              roles;             /* those it has rules for */
     struct ngx_mcp_audit_log_s  *audit;         /* of its first location */
@@ -184,6 +246,9 @@ typedef struct {
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     ngx_mcp_tokens_t        *tokens;            /* NULL: no mcp_token_* */
+    mcp_vault_ring_t         vault_keys;        /* mcp_vault_keys */
+    ngx_uint_t               fetched_credentials;
+    ngx_mcp_vault_t         *vault;             /* this worker's; NULL: none */
     ngx_mcp_block_t         *blocks;            /* this worker's */
     ngx_uint_t               nblocks;
     EVP_CIPHER_CTX          *seal;              /* this worker's */
@@ -308,7 +373,13 @@ typedef struct {
     mcp_str_t                rule;
     ngx_int_t                rpc_code;  /* of our own answer */
 
-    ngx_table_elt_t         *credential; /* in the request; NULL: none */
+    ngx_mcp_credential_t    *credential;        /* shown; NULL: none */
+    ngx_table_elt_t         *secrets[NGX_MCP_CREDENTIAL_HEADERS];
+    ngx_uint_t               nsecrets;          /* in the request's headers */
+    ngx_str_t                fetched;   /* its token, while headers are made */
+    uint64_t                 credential_version;
+    uint64_t                 credential_began;
+    uint64_t                 credential_us;     /* until it was there */
     ngx_table_elt_t         *session_header;    /* likewise */
 
     /* the response */
@@ -329,6 +400,9 @@ typedef struct {
                                                    of revocations */
     unsigned                 unsure:1;          /* waited for the latter */
     unsigned                 swapped:1;
+    unsigned                 credential_waited:1;
+    unsigned                 refreshed:1;       /* the credential, meanwhile */
+    unsigned                 session_elicit:1;  /* the client opens URLs */
     unsigned                 would_deny:1;      /* in shadow */
     unsigned                 local:1;           /* we answer ourselves */
     unsigned                 preflight:1;
@@ -371,6 +445,8 @@ void ngx_mcp_block_exit_worker(ngx_mcp_main_conf_t *mmcf);
 /* ngx_mcp_access.c */
 ngx_int_t ngx_mcp_access_handler(ngx_http_request_t *r);
 void ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx);
+ngx_int_t ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
+void ngx_mcp_access_wake(void *data);
 ngx_int_t ngx_mcp_bearer(ngx_http_request_t *r, ngx_str_t *token);
 void ngx_mcp_token_key(ngx_http_request_t *r, ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_server_t *sv, ngx_str_t *token, u_char *key);

@@ -248,6 +248,76 @@ ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 }
 
 
+/*
+ * Only calls, prompts and reads may ask for input in the modern era; a legacy
+ * client said in its initialize what it can do, which is in its session.
+ */
+ngx_int_t
+ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_credential_t *cr, const char *reason)
+{
+    int             code;
+    u_char         *p;
+    size_t          size;
+    mcp_buf_t       b;
+    mcp_str_t       text, id;
+    ngx_str_t       body;
+    ngx_uint_t      elicit;
+    mcp_message_t  *m;
+    u_char          digits[32];
+
+    m = ctx->message;
+
+    if (m == NULL || m->kind != MCP_REQUEST || cr->connect_url.len == 0) {
+        return ngx_mcp_reply_error(r, ctx, NGX_HTTP_FORBIDDEN, 403,
+                                   cr->connect_url.len
+                                   ? "An account has to be connected first"
+                                   : "An account has to be connected first; "
+                                     "ask whoever runs this gateway",
+                                   reason);
+    }
+
+    elicit = (m->era == MCP_ERA_MODERN)
+             ? (m->elicit_url && m->method_class == MCP_METHOD_TARGET)
+             : (m->elicit_url || ctx->session_elicit);
+
+    size = cr->name.len + cr->connect_url.len + 256;
+
+    p = ngx_pnalloc(r->pool, size);
+    if (p == NULL
+        || ngx_mcp_reply_buf(r, &b, m->id.len + 12 * size) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    text.data = p;
+    text.len = ngx_sprintf(p, "Your account for \"%V\" is not connected.  "
+                           "Open %V in a browser, connect it, and try again.",
+                           &cr->name, &cr->connect_url)
+               - p;
+
+    id.data = digits;
+    id.len = ngx_sprintf(digits, "%08xD%08xD", (uint32_t) ngx_random(),
+                         (uint32_t) ngx_random())
+             - digits;
+
+    mcp_reply_connect(&b, &m->id, m->era, elicit,
+                      m->target_kind == MCP_TARGET_TOOL,
+                      (mcp_str_t *) &cr->connect_url, &text, &id, &code);
+
+    body.data = b.start;
+    body.len = b.pos - b.start;
+
+    ngx_mcp_reply_note(ctx, "deny", reason, code);
+
+    if (code == 0) {
+        ctx->has_rpc_code = 0;
+    }
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_OK, &body);
+}
+
+
 /* A result, not an error: a model reads it where it reads what tools say. */
 static ngx_int_t
 ngx_mcp_reply_tool_error(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)

@@ -24,6 +24,7 @@
 #include "ngx_mcp_revoke_redis.h"
 #include "ngx_mcp_revoke.h"
 #include "ngx_mcp_tree.h"
+#include "ngx_mcp_vault.h"
 
 
 #define NGX_MCP_REVOKE_RECONCILE  30000     /* ms between two loads */
@@ -198,6 +199,10 @@ ngx_mcp_revoke_up(void *data)
     rr->subscribed = 1;
     rr->loaded = 0;
 
+    /* whatever was published meanwhile did not come */
+
+    ngx_mcp_vault_drop(rr->mmcf, NULL, 0);
+
     if (rr->filling) {
 
         /* no more than is under way: the load is what is waited for */
@@ -233,9 +238,18 @@ ngx_mcp_revoke_message(void *data, ngx_str_t *payload)
 {
     ngx_mcp_revoke_redis_t *rr = data;
 
+    ngx_str_t                  text;
     const char                *error;
     mcp_revocation_t           r;
     ngx_mcp_revoke_scratch_t   scratch;
+
+    if (payload->len > 5 && ngx_memcmp(payload->data, "cred ", 5) == 0) {
+        text.data = payload->data + 5;
+        text.len = payload->len - 5;
+
+        ngx_mcp_vault_event(rr->mmcf, &text);
+        return;
+    }
 
     /* other kinds may come to be */
 
@@ -250,8 +264,14 @@ ngx_mcp_revoke_message(void *data, ngx_str_t *payload)
         ngx_mcp_revoke_complain(rr, "a message cannot be understood", NULL,
                                 error);
 
-    } else if (ngx_mcp_revoke_merge(rr->mmcf, &r) != NGX_ERROR) {
-        return;
+    } else {
+        if (r.type == MCP_REVOKE_USER) {
+            ngx_mcp_vault_revoked(rr->mmcf, &r.issuer, &r.value);
+        }
+
+        if (ngx_mcp_revoke_merge(rr->mmcf, &r) != NGX_ERROR) {
+            return;
+        }
     }
 
     /* whatever it was, it is in the hash, and not in the table */

@@ -20,6 +20,10 @@
 #define NGX_MCP_SESSION_MAX    1024     /* bytes of an upstream's id */
 #define NGX_MCP_SESSION_PARTS  4
 
+/* before the id: the client opens URLs (elicitation.url), or did not say so */
+#define NGX_MCP_SESSION_ELICIT  'u'
+#define NGX_MCP_SESSION_PLAIN   '-'
+
 
 static void ngx_mcp_session_parts(ngx_mcp_ctx_t *ctx, mcp_str_t *parts);
 static ngx_int_t ngx_mcp_session_open(ngx_http_request_t *r,
@@ -168,7 +172,7 @@ ngx_mcp_session_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     mcp_str_t             parts[NGX_MCP_SESSION_PARTS];
     ngx_mcp_main_conf_t  *mmcf;
 
-    if (ctx->session.len > mcp_seal_size(NGX_MCP_SESSION_MAX)) {
+    if (ctx->session.len > mcp_seal_size(NGX_MCP_SESSION_MAX + 1)) {
         return NGX_DECLINED;
     }
 
@@ -188,12 +192,22 @@ ngx_mcp_session_open(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         return rc == MCP_DECLINED ? NGX_DECLINED : NGX_ERROR;
     }
 
+    /* one of before this version has no mark */
+
+    if (len < 2
+        || (p[0] != NGX_MCP_SESSION_ELICIT && p[0] != NGX_MCP_SESSION_PLAIN))
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx->session_elicit = (p[0] == NGX_MCP_SESSION_ELICIT);
+
     /* the variables of a request's headers end in a NUL */
 
     p[len] = '\0';
 
-    ctx->upstream_session.data = p;
-    ctx->upstream_session.len = len;
+    ctx->upstream_session.data = p + 1;
+    ctx->upstream_session.len = len - 1;
 
     return NGX_OK;
 }
@@ -285,25 +299,39 @@ ngx_mcp_session_valid(ngx_str_t *id)
 }
 
 
+/*
+ * With the upstream's id is sealed what the client said it can do: it says so
+ * once, when the session begins, and it matters later.
+ */
 static ngx_int_t
 ngx_mcp_session_seal(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, ngx_str_t *id)
 {
     size_t                len;
-    u_char               *p;
-    mcp_str_t             parts[NGX_MCP_SESSION_PARTS];
+    u_char               *p, *plain;
+    mcp_str_t             parts[NGX_MCP_SESSION_PARTS], value;
     ngx_mcp_main_conf_t  *mmcf;
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
-    p = ngx_pnalloc(r->pool, mcp_seal_size(id->len));
-    if (p == NULL) {
+    value.len = id->len + 1;
+
+    plain = ngx_pnalloc(r->pool, value.len + mcp_seal_size(value.len));
+    if (plain == NULL) {
         return NGX_ERROR;
     }
+
+    p = plain + value.len;
+
+    plain[0] = ((ctx->message && ctx->message->elicit_url)
+                || ctx->session_elicit)
+               ? NGX_MCP_SESSION_ELICIT : NGX_MCP_SESSION_PLAIN;
+    ngx_memcpy(plain + 1, id->data, id->len);
+    value.data = plain;
 
     ngx_mcp_session_parts(ctx, parts);
 
     if (mcp_seal(&mmcf->sessions, mmcf->seal, parts, NGX_MCP_SESSION_PARTS,
-                 (mcp_str_t *) id, p, &len)
+                 &value, p, &len)
         != MCP_OK)
     {
         return NGX_ERROR;

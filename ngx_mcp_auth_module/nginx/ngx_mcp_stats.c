@@ -75,6 +75,32 @@ ngx_mcp_stats_take(ngx_mcp_stats_t *stats, ngx_str_t *name)
 }
 
 
+ngx_mcp_stats_credential_t *
+ngx_mcp_stats_credential(ngx_mcp_stats_credential_t *all, ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_MCP_STATS_CREDENTIALS; i++) {
+
+        if (all[i].len == 0) {
+            ngx_memcpy(all[i].name, name->data, name->len);
+            ngx_memory_barrier();
+            all[i].len = name->len;
+
+            return &all[i];
+        }
+
+        if (all[i].len == name->len
+            && ngx_memcmp(all[i].name, name->data, name->len) == 0)
+        {
+            return &all[i];
+        }
+    }
+
+    return NULL;
+}
+
+
 static ngx_uint_t
 ngx_mcp_stats_code(const char *decision, const char *reason)
 {

@@ -31,6 +31,33 @@ typedef struct {
 } ngx_mcp_stats_t;
 
 
+#define NGX_MCP_STATS_CREDENTIALS  32   /* those after that have none */
+#define NGX_MCP_STATS_CLASSES      6    /* mcp_oauth_class_e, from 1 */
+
+typedef enum {
+    NGX_MCP_STATS_ACTIVE = 0,
+    NGX_MCP_STATS_REAUTH,               /* to be granted again */
+    NGX_MCP_STATS_UNKNOWN,              /* a refresh has no known outcome */
+    NGX_MCP_STATS_STATES
+} ngx_mcp_stats_state_e;
+
+/* Of an mcp_credential that is fetched. */
+typedef struct {
+    u_char               name[64];
+    size_t               len;           /* 0: free */
+    ngx_atomic_t         asked[NGX_MCP_STATS_CLASSES];  /* the provider */
+    ngx_atomic_t         states[NGX_MCP_STATS_STATES];  /* records */
+    ngx_atomic_t         closed;        /* the provider is not asked before, s
+                                           since the epoch */
+    ngx_atomic_t         expires;       /* the next one to end, s since the
+                                           epoch; 0: none */
+} ngx_mcp_stats_credential_t;
+
+
+/* As ngx_mcp_stats_of(); NULL: there are too many. */
+ngx_mcp_stats_credential_t *ngx_mcp_stats_credential(
+    ngx_mcp_stats_credential_t *all, ngx_str_t *name);
+
 /* The counters of a server of this name (at most 64 bytes) among those of the
  * zone: there already, or taken now.  By the master only: two processes could
  * take two for one name, and Prometheus refuses a page with a name twice. */

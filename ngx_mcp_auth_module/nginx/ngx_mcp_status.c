@@ -15,7 +15,7 @@
 
 
 #define NGX_MCP_STATUS_LINE    160
-#define NGX_MCP_STATUS_FIXED   12288
+#define NGX_MCP_STATUS_FIXED   13312
 #define NGX_MCP_STATUS_NAMES   (2 * 64)
 
 
@@ -36,6 +36,7 @@ static void ngx_mcp_status_keys(ngx_mcp_status_t *st);
 static void ngx_mcp_status_tokens(ngx_mcp_status_t *st);
 static void ngx_mcp_status_rest(ngx_mcp_status_t *st);
 static void ngx_mcp_status_revocations(ngx_mcp_status_t *st);
+static void ngx_mcp_status_credentials(ngx_mcp_status_t *st);
 static void ngx_mcp_status_head(ngx_mcp_status_t *st, const char *name,
     const char *type, const char *help);
 static void ngx_mcp_status_put(ngx_mcp_status_t *st, const char *fmt, ...);
@@ -106,6 +107,7 @@ ngx_mcp_status_handler(ngx_http_request_t *r)
     ngx_mcp_status_tokens(&st);
     ngx_mcp_status_rest(&st);
     ngx_mcp_status_revocations(&st);
+    ngx_mcp_status_credentials(&st);
 
     return ngx_mcp_status_send(r, start, st.pos);
 }
@@ -119,7 +121,9 @@ ngx_mcp_status_size(ngx_mcp_main_conf_t *mmcf)
 
     lines = NGX_MCP_STATS_SERVERS
             * (NGX_MCP_STATS_ROWS + NGX_MCP_STATS_BUCKETS + 2)
-            + 4 * mmcf->issuers.nelts;
+            + 4 * mmcf->issuers.nelts
+            + (NGX_MCP_STATS_STATES + NGX_MCP_STATS_CLASSES + 1)
+              * mmcf->credentials.nelts;
 
     return NGX_MCP_STATUS_FIXED
            + lines * (NGX_MCP_STATUS_LINE + NGX_MCP_STATUS_NAMES);
@@ -387,6 +391,67 @@ ngx_mcp_status_revocations(ngx_mcp_status_t *st)
                         "Whole pages of mcp_revocation_zone that are free.");
     ngx_mcp_status_put(st, "mcp_auth_revocation_zone_free_bytes %uz\n",
                        rv.free);
+}
+
+
+/* Of those that are fetched. */
+static void
+ngx_mcp_status_credentials(ngx_mcp_status_t *st)
+{
+    ngx_uint_t                    i, j;
+    ngx_atomic_uint_t             expires;
+    ngx_mcp_credential_t        **crp;
+    ngx_mcp_stats_credential_t   *s;
+
+    static const char  *states[] = { "active", "reauth", "unknown" };
+
+    if (!st->mmcf->fetched_credentials) {
+        return;
+    }
+
+    crp = st->mmcf->credentials.elts;
+
+    ngx_mcp_status_head(st, "credentials", "gauge",
+                        "Records of downstream credentials, by state.");
+
+    for (i = 0; i < st->mmcf->credentials.nelts; i++) {
+        s = crp[i]->stats;
+
+        for (j = 0; s && j < NGX_MCP_STATS_STATES; j++) {
+            ngx_mcp_status_put(st, "mcp_auth_credentials{credential=\"%V\","
+                               "state=\"%s\"} %uA\n", &crp[i]->name,
+                               states[j], s->states[j]);
+        }
+    }
+
+    ngx_mcp_status_head(st, "credential_refreshes_total", "counter",
+                        "Requests to token endpoints, by what came of them.");
+
+    for (i = 0; i < st->mmcf->credentials.nelts; i++) {
+        s = crp[i]->stats;
+
+        for (j = 0; s && j < NGX_MCP_STATS_CLASSES; j++) {
+            ngx_mcp_status_put(st, "mcp_auth_credential_refreshes_total{"
+                               "credential=\"%V\",result=\"%s\"} %uA\n",
+                               &crp[i]->name,
+                               mcp_oauth_class_name(j + MCP_OAUTH_OK),
+                               s->asked[j]);
+        }
+    }
+
+    ngx_mcp_status_head(st, "credential_expiry_seconds", "gauge",
+                        "Seconds to the end of the token that ends next.");
+
+    for (i = 0; i < st->mmcf->credentials.nelts; i++) {
+        s = crp[i]->stats;
+        expires = s ? s->expires : 0;
+
+        if ((time_t) expires > ngx_time()) {
+            ngx_mcp_status_put(st, "mcp_auth_credential_expiry_seconds{"
+                               "credential=\"%V\"} %T\n", &crp[i]->name,
+                               (time_t) expires - ngx_time());
+        }
+    }
 }
 
 

@@ -13,7 +13,7 @@
  * server by its own access phase (a subrequest, say) is refused.
  */
 
-#include "ngx_mcp_module.h"
+#include "ngx_mcp_credential.h"
 #include "ngx_mcp_compat.h"
 
 
@@ -22,9 +22,12 @@
      && ngx_memcmp((name)->data, s, sizeof(s) - 1) == 0)
 
 
-static ngx_int_t ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
-    ngx_mcp_credential_t *cr, ngx_str_t *session,
-    ngx_table_elt_t **credential, ngx_table_elt_t **id);
+static ngx_int_t ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_server_t *sv, ngx_uint_t authorised);
+static ngx_int_t ngx_mcp_swap_credential(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_list_t *list);
+static ngx_int_t ngx_mcp_swap_session(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_list_t *list);
 static ngx_int_t ngx_mcp_swap_filter(ngx_http_request_t *r,
     ngx_mcp_server_t *sv, ngx_list_t *list);
 static void ngx_mcp_swap_forget(ngx_http_request_t *r);
@@ -43,12 +46,11 @@ static ngx_table_elt_t *ngx_mcp_swap_push(ngx_http_request_t *r,
 ngx_int_t
 ngx_mcp_swap_handler(ngx_http_request_t *r)
 {
-    ngx_str_t             *session;
+    ngx_int_t              rc;
+    ngx_uint_t             authorised;
     ngx_mcp_ctx_t         *ctx;
-    ngx_table_elt_t       *h, *id;
     ngx_mcp_server_t      *sv;
     ngx_mcp_loc_conf_t    *mlcf;
-    ngx_mcp_credential_t  *cr;
 
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
     ctx = ngx_mcp_get_ctx(r->main);
@@ -82,31 +84,42 @@ ngx_mcp_swap_handler(ngx_http_request_t *r)
         sv = ctx->server;
     }
 
-    if (r == r->main) {
-        if (ctx->swapped) {
-            return NGX_DECLINED;
-        }
-
-        ctx->swapped = 1;
+    if (r == r->main && ctx->swapped) {
+        return NGX_DECLINED;
     }
 
     /* whoever was refused, and went on to an error page, gets nothing */
 
-    cr = (ctx->state == NGX_MCP_DONE && (r == r->main || mlcf->server))
-         ? sv->credential : NULL;
+    authorised = ctx->state == NGX_MCP_DONE
+                 && (r == r->main || mlcf->server);
 
-    /* a subrequest has a copy of the main request's list of its own */
+    if (r == r->main && authorised) {
+        rc = ngx_mcp_credential_get(r, ctx);
 
-    session = (ctx->state == NGX_MCP_DONE && (r == r->main || mlcf->server))
-              ? &ctx->upstream_session : NULL;
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
 
-    if (ngx_mcp_swap(r, sv, cr, session, &h, &id) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (r != r->main && authorised && !ctx->swapped
+        && ngx_mcp_credential_early(ctx) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "mcp_auth: subrequest to server \"%V\" before its "
+                      "request has the credential refused", &sv->name);
+        return NGX_HTTP_FORBIDDEN;
     }
 
     if (r == r->main) {
-        ctx->credential = h;
-        ctx->session_header = id;
+        ctx->swapped = 1;
+    }
+
+    rc = ngx_mcp_swap(r, ctx, sv, authorised);
+
+    ngx_str_null(&ctx->fetched);
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     ngx_mcp_swap_forget(r);
@@ -123,9 +136,11 @@ ngx_mcp_swap_handler(ngx_http_request_t *r)
 void
 ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
 {
-    ngx_http_request_t  *r;
+    ngx_uint_t                    i;
+    ngx_http_request_t           *r;
+    ngx_mcp_credential_header_t  *ch;
 
-    if (ctx->credential == NULL && ctx->session_header == NULL) {
+    if (ctx->nsecrets == 0 && ctx->session_header == NULL) {
         return;
     }
 
@@ -136,9 +151,20 @@ ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
         ctx->session_header = NULL;
     }
 
-    if (ctx->credential) {
-        ngx_str_set(&ctx->credential->value, "");
-        ctx->credential = NULL;
+    if (ctx->nsecrets) {
+        ch = ctx->credential->headers.elts;
+
+        for (i = 0; i < ctx->nsecrets; i++) {
+
+            if (ch[i].token) {
+                ngx_explicit_memzero(ctx->secrets[i]->value.data,
+                                     ctx->secrets[i]->value.len);
+            }
+
+            ngx_str_set(&ctx->secrets[i]->value, "");
+        }
+
+        ctx->nsecrets = 0;
 
         r->headers_in.authorization = NULL;
         ngx_str_null(&r->headers_in.user);
@@ -150,18 +176,14 @@ ngx_mcp_swap_hide(ngx_mcp_ctx_t *ctx)
 
 
 static ngx_int_t
-ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
-    ngx_mcp_credential_t *cr, ngx_str_t *session,
-    ngx_table_elt_t **credential, ngx_table_elt_t **id)
+ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx, ngx_mcp_server_t *sv,
+    ngx_uint_t authorised)
 {
-    ngx_list_t        list;
-    ngx_table_elt_t  *h;
+    ngx_list_t  list;
 
     static ngx_str_t  key = ngx_string("Accept-Encoding");
     static ngx_str_t  lowcase = ngx_string("accept-encoding");
     static ngx_str_t  identity = ngx_string("identity");
-    static ngx_str_t  id_key = ngx_string("Mcp-Session-Id");
-    static ngx_str_t  id_lowcase = ngx_string("mcp-session-id");
 
     if (ngx_list_init(&list, r->pool, 20, sizeof(ngx_table_elt_t)) != NGX_OK)
     {
@@ -176,18 +198,6 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
         return NGX_ERROR;
     }
 
-    /* by the name that the upstream gave it */
-
-    *id = NULL;
-
-    if (session && session->len) {
-        *id = ngx_mcp_swap_push(r, &list, &id_key, &id_lowcase, 1, session);
-
-        if (*id == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
     r->headers_in.authorization = NULL;
     r->headers_in.range = NULL;
     r->headers_in.if_range = NULL;
@@ -199,23 +209,13 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
 
     /* accept_encoding stays: by it our own gzip answers the caller */
 
-    *credential = NULL;
+    /* a subrequest has a copy of the main request's list of its own */
 
-    if (cr) {
-        h = ngx_mcp_swap_push(r, &list, &cr->header, &cr->lowcase, cr->hash,
-                              &cr->value);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (cr->lowcase.len == sizeof("authorization") - 1
-            && ngx_memcmp(cr->lowcase.data, "authorization",
-                          sizeof("authorization") - 1) == 0)
-        {
-            r->headers_in.authorization = h;
-        }
-
-        *credential = h;
+    if (authorised
+        && (ngx_mcp_swap_session(r, ctx, &list) != NGX_OK
+            || ngx_mcp_swap_credential(r, ctx, &list) != NGX_OK))
+    {
+        return NGX_ERROR;
     }
 
     r->headers_in.headers = list;
@@ -224,6 +224,88 @@ ngx_mcp_swap(ngx_http_request_t *r, ngx_mcp_server_t *sv,
 
     if (list.last == &list.part) {
         r->headers_in.headers.last = &r->headers_in.headers.part;
+    }
+
+    return NGX_OK;
+}
+
+
+/* The session, by the name that the upstream gave it. */
+static ngx_int_t
+ngx_mcp_swap_session(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_list_t *list)
+{
+    ngx_table_elt_t  *h;
+
+    static ngx_str_t  key = ngx_string("Mcp-Session-Id");
+    static ngx_str_t  lowcase = ngx_string("mcp-session-id");
+
+    if (ctx->upstream_session.len == 0) {
+        return NGX_OK;
+    }
+
+    h = ngx_mcp_swap_push(r, list, &key, &lowcase, 1, &ctx->upstream_session);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (r == r->main) {
+        ctx->session_header = h;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mcp_swap_credential(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_list_t *list)
+{
+    ngx_str_t                     value;
+    ngx_uint_t                    i;
+    ngx_table_elt_t              *h;
+    ngx_mcp_credential_header_t  *ch;
+
+    if (ctx->credential == NULL) {
+        return NGX_OK;
+    }
+
+    ch = ctx->credential->headers.elts;
+
+    for (i = 0; i < ctx->credential->headers.nelts; i++) {
+
+        if (r != r->main && i < ctx->nsecrets) {
+
+            /* a subrequest may outlive what its main request cleanses */
+
+            value.len = ctx->secrets[i]->value.len;
+            value.data = ngx_pstrdup(r->pool, &ctx->secrets[i]->value);
+
+            if (value.data == NULL) {
+                return NGX_ERROR;
+            }
+
+        } else if (ngx_mcp_credential_value(r, ctx, &ch[i], &value) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        h = ngx_mcp_swap_push(r, list, &ch[i].name, &ch[i].lowcase,
+                              ch[i].hash, &value);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (ch[i].lowcase.len == sizeof("authorization") - 1
+            && ngx_memcmp(ch[i].lowcase.data, "authorization",
+                          sizeof("authorization") - 1) == 0)
+        {
+            r->headers_in.authorization = h;
+        }
+
+        if (r == r->main) {
+            ctx->secrets[ctx->nsecrets++] = h;
+        }
     }
 
     return NGX_OK;
@@ -325,7 +407,6 @@ ngx_mcp_swap_name(ngx_http_request_t *r, ngx_table_elt_t *h, mcp_str_t *name)
 static ngx_uint_t
 ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv)
 {
-    size_t       n;
     ngx_str_t   *strip;
     ngx_uint_t   i;
 
@@ -333,12 +414,7 @@ ngx_mcp_swap_stripped(mcp_str_t *name, ngx_mcp_server_t *sv)
         return 1;
     }
 
-    n = name->len;
-
-    if (sv->credential
-        && sv->credential->lowcase.len == n
-        && ngx_memcmp(sv->credential->lowcase.data, name->data, n) == 0)
-    {
+    if (ngx_mcp_credential_carries(sv, name)) {
         return 1;
     }
 

@@ -54,6 +54,7 @@ typedef struct {
 
     u_char                   secret[NGX_MCP_DIGEST];
     u_char                   log_ctx[32];
+    ngx_mcp_zone_slot_t      locks[NGX_MCP_LOCKS];
 
     u_char                   pad[64];       /* counters change all the time */
     ngx_mcp_counters_t       counters;
@@ -120,6 +121,8 @@ static ngx_pid_t ngx_mcp_zone_holder(ngx_mcp_zone_set_t *set, time_t now);
 static ngx_uint_t ngx_mcp_zone_dead(ngx_pid_t pid);
 static ngx_int_t ngx_mcp_zone_publish(ngx_mcp_zone_t *zone,
     ngx_mcp_zone_set_t *set, ngx_str_t *data);
+static ngx_mcp_zone_slot_t *ngx_mcp_zone_slot(ngx_mcp_zone_t *zone,
+    u_char *name);
 static ngx_int_t ngx_mcp_zone_failed(ngx_mcp_zone_set_t *set, time_t now,
     time_t retry);
 
@@ -915,4 +918,103 @@ ngx_mcp_zone_keys_release(ngx_mcp_zone_t *zone, u_char *name)
     }
 
     ngx_mcp_zone_unlock(zone);
+}
+
+
+ngx_int_t
+ngx_mcp_zone_lock_take(ngx_mcp_zone_t *zone, u_char *name, ngx_msec_t ttl,
+    ngx_msec_t *hold)
+{
+    ngx_int_t             rc;
+    ngx_pid_t             holder, dead;
+    ngx_mcp_zone_slot_t  *slot;
+
+    dead = 0;
+
+    for ( ;; ) {
+        *hold = 0;
+        holder = 0;
+        rc = NGX_DECLINED;
+
+        if (ngx_mcp_zone_lock(zone) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+
+        slot = ngx_mcp_zone_slot(zone, name);
+
+        if (slot && slot->until && slot->pid == 0) {
+            *hold = slot->until - ngx_current_msec;
+
+        } else if (slot) {
+            holder = slot->until ? slot->pid : 0;
+
+            if (holder == 0 || holder == dead) {
+                ngx_memcpy(slot->name, name, NGX_MCP_DIGEST);
+                slot->pid = ngx_pid;
+                slot->until = ngx_max(ngx_current_msec + ttl, 1);
+                rc = NGX_OK;
+            }
+        }
+
+        ngx_mcp_zone_unlock(zone);
+
+        if (rc == NGX_OK || holder == 0 || holder == dead
+            || !ngx_mcp_zone_dead(holder))
+        {
+            return rc;
+        }
+
+        dead = holder;
+    }
+}
+
+
+void
+ngx_mcp_zone_lock_give(ngx_mcp_zone_t *zone, u_char *name, ngx_msec_t hold)
+{
+    ngx_mcp_zone_slot_t  *slot;
+
+    if (ngx_mcp_zone_lock(zone) != NGX_OK) {
+        return;
+    }
+
+    slot = ngx_mcp_zone_slot(zone, name);
+
+    if (slot && slot->until && slot->pid == ngx_pid) {
+        slot->pid = 0;
+        slot->until = hold ? ngx_max(ngx_current_msec + hold, 1) : 0;
+    }
+
+    ngx_mcp_zone_unlock(zone);
+}
+
+
+/* The place of this name, or a free one (until is 0); NULL: none is free.  What
+ * ran out is free. */
+static ngx_mcp_zone_slot_t *
+ngx_mcp_zone_slot(ngx_mcp_zone_t *zone, u_char *name)
+{
+    ngx_uint_t            i;
+    ngx_mcp_zone_slot_t  *slot, *spare;
+
+    spare = NULL;
+
+    for (i = 0; i < NGX_MCP_LOCKS; i++) {
+        slot = &zone->sh->locks[i];
+
+        if (slot->until
+            && (ngx_msec_int_t) (slot->until - ngx_current_msec) <= 0)
+        {
+            slot->until = 0;
+        }
+
+        if (slot->until == 0) {
+            spare = slot;
+
+        } else if (ngx_memcmp(slot->name, name, NGX_MCP_DIGEST) == 0) {
+            return slot;
+        }
+    }
+
+    return spare;
 }

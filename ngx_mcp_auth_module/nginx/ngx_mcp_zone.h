@@ -46,7 +46,17 @@ typedef struct {
     ngx_mcp_limit_t      token_limit;
     ngx_mcp_worker_slot_t  workers[NGX_MCP_WORKERS];
     ngx_mcp_stats_t      servers[NGX_MCP_STATS_SERVERS];
+    ngx_mcp_stats_credential_t  credentials[NGX_MCP_STATS_CREDENTIALS];
 } ngx_mcp_counters_t;
+
+
+#define NGX_MCP_LOCKS    64             /* at once */
+
+typedef struct {
+    u_char               name[NGX_MCP_DIGEST];
+    ngx_pid_t            pid;           /* 0: nobody shall have it */
+    ngx_msec_t           until;         /* ngx_current_msec; 0: free */
+} ngx_mcp_zone_slot_t;
 
 
 typedef struct ngx_mcp_zone_s  ngx_mcp_zone_t;  /* private: ngx_mcp_zone.c */
@@ -135,6 +145,19 @@ ngx_int_t ngx_mcp_zone_keys_done(ngx_mcp_zone_t *zone, u_char *name,
 /* Gives the lease back, when this process holds it, as if it had not been
  * taken. */
 void ngx_mcp_zone_keys_release(ngx_mcp_zone_t *zone, u_char *name);
+
+
+/*
+ * Locks by name (32 bytes), for ttl ms at most, of a process that lives.
+ * NGX_OK, or NGX_DECLINED: *hold is for how many ms nobody shall have it, 0:
+ * somebody has it, or too many are held.
+ */
+ngx_int_t ngx_mcp_zone_lock_take(ngx_mcp_zone_t *zone, u_char *name,
+    ngx_msec_t ttl, ngx_msec_t *hold);
+
+/* Gives it back when this process has it; hold: for so many ms to nobody. */
+void ngx_mcp_zone_lock_give(ngx_mcp_zone_t *zone, u_char *name,
+    ngx_msec_t hold);
 
 
 #endif /* NGX_MCP_ZONE_H */

@@ -47,13 +47,15 @@ describe('demo/run', { skip: Boolean(process.env.MCP_TEST_SAN) }, () => {
         assert.match(demo.output, /her sign-in +401 after \d+ ms/);
         assert.match(demo.output, /her token +401 after \d+ ms/);
         assert.match(demo.output, /her open stream +closed after \d+ ms/);
+        assert.match(demo.output, /\d+ calls .*, 3 credentials of 2 s each/);
+        assert.match(demo.output, /no call failed/);
         assert.deepEqual(readdirSync(demo.tmp), []);
         rmSync(demo.tmp, { recursive: true });
     });
 
     test('it goes on until it is interrupted', async () => {
         const port = await freePort();
-        const demo = run({ PORT: String(port) });
+        const demo = run({ PORT: String(port), LIFETIME: '2' });
 
         await until(() => {
             assert.equal(demo.child.exitCode, null, demo.output);

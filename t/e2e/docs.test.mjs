@@ -99,6 +99,8 @@ describe('documentation', () => {
         mkdirSync(join(dir, 'tmp'));
         writeFileSync(join(dir, 'secret'),
                       'this is as secret as it needs to be\n');
+        writeFileSync(join(dir, 'vault.keys'),
+                      `one ${Buffer.alloc(32, 'k').toString('base64')}\n`);
         writeFileSync(join(dir, 'mcp_tokens'), 'end\n');
         writeFileSync(join(dir, 'mcp_revocations'), 'end\n');
         writeFileSync(join(dir, 'keys.json'),
@@ -120,6 +122,9 @@ describe('documentation', () => {
         .replace(/\/etc\/nginx\/(mime\.types|okta\.conf)/g, `${dir}/$1`)
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+\.json/g,
                  join(dir, 'keys.json'))
+        .replace(/\/etc\/nginx\/mcp_vault\.keys/g, join(dir, 'vault.keys'))
+        .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+\.pem/g,
+                 join(dir, 'key.pem'))
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+/g, join(dir, 'secret'))
         .replace(/\/var\/(log|lib)\/(nginx|mcp)/g, dir)
         .replace(/\/etc\/ssl\/mcp\.acme\.com\.pem/g, join(dir, 'cert.pem'))
@@ -329,6 +334,64 @@ describe('documentation', () => {
             }
         }
         assert.ok(named > 30, `only ${named}`);
+    });
+
+    test('pages of providers say what the presets do', () => {
+        const source = read('ngx_mcp_auth_module/core/mcp_oauth.c');
+        const presets = source.match(/mcp_oauth_providers\[\] = \{([^]*?)^\};/m)[1]
+            .split('.name = ').slice(1);
+        const words = [...source.matchAll(/^ {4}\{ "([a-z_]+)", MCP_OAUTH_/gm)]
+            .map(([, word]) => word);
+        const reasons = read('ngx_mcp_auth_module/core/mcp_reason.c');
+        const pages = readdirSync(join(root, 'docs/providers'))
+            .filter((name) => name !== 'README.md')
+            .map((name) => name.replace('.md', '')).sort();
+        const names = presets.map((preset) => preset.match(/^"(\w+)"/)[1]);
+
+        assert.deepEqual(pages, names.filter((name) => name !== 'generic')
+                                     .sort());
+        assert.ok(words.length > 30);
+
+        for (const preset of presets) {
+            const [, name] = preset.match(/^"(\w+)"/);
+            const number = (key) => Number(preset.match(new RegExp(
+                `\\.${key} = (-?\\d+)(?: \\* 86400)?`))?.[1] ?? 0);
+
+            if (name === 'generic') {
+                continue;
+            }
+
+            const page = read(`docs/providers/${name}.md`);
+            const row = (head) => page.match(new RegExp(
+                `^\\| ${head}[^|]*\\| ([^|]*) \\|`, 'm'))?.[1];
+
+            assert.ok(page.includes(`provider       ${name};`)
+                      || page.includes(`provider        ${name};`), name);
+            assert.match(row('rotation'),
+                         /\.rotates = 1/.test(preset) ? /^on/ : /^off/, name);
+            if (number('grace') > 0) {
+                assert.ok(row('rotation').includes(
+                    `grace ${number('grace')}s`), name);
+            }
+            assert.match(row('`keepalive`'), number('keepalive')
+                ? new RegExp(`^${number('keepalive')} days`) : /^none/, name);
+            assert.match(row('without `expires_in`'),
+                { 0: /^never/, 3600: /^one hour/ }[number('lifetime')], name);
+            assert.match(row(/json = 1/.test(preset) ? 'request' : 'client'),
+                /AUTH_BASIC|OAUTH_BASIC/.test(preset)
+                    ? /client_secret_basic/ : /client_secret_post|JSON/, name);
+
+            const [wrong] = page.match(/^## What goes wrong[^]*/m);
+            for (const [, cell] of wrong.matchAll(/^\| ([^|]*) \|/gm)) {
+                for (const [, word] of cell.matchAll(/`([a-z_0-9]+)`/g)) {
+                    assert.ok(words.includes(word) || /^http_/.test(word)
+                        || word === 'no_access_token'
+                        || /^(transient|unknown|client_bad|grant_dead|interact)$/
+                               .test(word)
+                        || reasons.includes(`"${word}"`), `${name}: ${word}`);
+                }
+            }
+        }
     });
 
     test('every variable, and no other', () => {

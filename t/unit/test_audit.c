@@ -949,6 +949,8 @@ test_operator(void **state)
     a.note = str("my\n"
                  "mcpp_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1otwYp");
     a.store = "file";
+    a.credential = str("jira_user");
+    a.credential_version = 17;
 
     len = mcp_audit_operator_line(&a, line);
     want = "{\"ts\":\"2026-11-23T00:02:03.004567Z\",\"node\":\"gw1\","
@@ -960,7 +962,8 @@ test_operator(void **state)
            "\"expires\":\"1970-01-02T00:00:00Z\",\"replaces\":\"pat-0\","
            "\"at\":\"1970-01-01T00:01:00Z\","
            "\"until\":\"1970-01-01T01:00:00Z\","
-           "\"note\":\"my\\n[redacted:own]\",\"store\":\"file\","
+           "\"note\":\"my\\n[redacted:own]\",\"credential\":\"jira_user\","
+           "\"credential_version\":17,\"store\":\"file\","
            "\"by\":\"root\"}\n";
     assert_int_equal(len, strlen(want));
     assert_memory_equal(line, want, len);
@@ -1004,7 +1007,8 @@ test_operator_huge(void **state)
         a.ev = a.method = a.decision = a.reason = text;
         a.kind = a.auth = a.store = text;
         a.node = a.user = a.client = a.issuer = a.token_id = names[0];
-        a.replaces = a.note = a.by = names[0];
+        a.replaces = a.note = a.by = a.credential = names[0];
+        a.credential_version = INT64_MAX;
         a.roles = a.servers = names;
         a.nroles = a.nservers = 64;
         a.expires = a.at = a.until = INT64_MAX;
@@ -1018,7 +1022,7 @@ test_operator_huge(void **state)
 
         root = json_loadb((char *) line, len, JSON_REJECT_DUPLICATES, NULL);
         assert_non_null(root);
-        assert_int_equal(json_object_size(root), 21);
+        assert_int_equal(json_object_size(root), 23);
         assert_in_range(json_array_size(json_object_get(root, "roles")), 2,
                         63);
         json_decref(root);

@@ -505,10 +505,51 @@ test_again(void **state)
 }
 
 
+static void
+test_retry_after(void **state)
+{
+    size_t         i;
+    mcp_http_t     h;
+    unsigned char  line[MAX_HEADER];
+    char           text[256];
+
+    static const struct {
+        const char  *header;
+        int64_t      seconds;
+    } cases[] = {
+        { "", -1 },
+        { "Retry-After: 7\r\n", 7 },
+        { "retry-after:  0 \r\n", 0 },
+        { "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n", -1 },
+        { "Retry-After: 7s\r\n", -1 },
+        { "Retry-After: -7\r\n", -1 },
+        { "Retry-After:\r\n", -1 },
+        { "Retry-After: 99999999999999999999\r\n", MCP_HTTP_MAX_AGE },
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memset(&h, 0, sizeof(h));
+        h.line = line;
+        h.max_header = MAX_HEADER;
+        h.max_body = MAX_BODY;
+        mcp_http_init(&h);
+
+        snprintf(text, sizeof(text), "HTTP/1.1 429 Slow\r\n%s"
+                 "Content-Length: 0\r\n\r\n", cases[i].header);
+
+        assert_int_equal(mcp_http_feed(&h, text, strlen(text)), MCP_OK);
+        assert_true(h.retry_after == cases[i].seconds);
+    }
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_body_bytes),
         cmocka_unit_test(test_too_many_headers),

@@ -23,8 +23,9 @@ import { authority, certificate } from './tls.mjs';
 export class Gateway {
     secret = `s-${randomUUID()}`;   /* what arrives upstream */
 
-    /* template: a file beside this one's parent */
-    async start(template, values) {
+    /* template: a file beside this one's parent; files: name -> what else it
+     * names, for nginx's directory */
+    async start(template, values, files = {}) {
         const { key, cert } = certificate();
         const port = await freePort();
 
@@ -46,6 +47,9 @@ export class Gateway {
             put('ca.pem', readFileSync(authority()));
             put('cert.pem', cert);
             put('key.pem', key);
+            for (const [name, data] of Object.entries(files)) {
+                put(name, data);
+            }
             await this.nginx.start();
 
         } catch (error) {

@@ -33,7 +33,7 @@ const b64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 
 /* What a provider keeps, so that a new one can go on where the old one was. */
-class Adapter {
+export class Adapter {
     constructor(store, model) {
         this.store = store;
         this.model = model;

@@ -12,7 +12,7 @@ import { pipeline } from 'node:stream';
 export class Recorder {
     #server;
 
-    requests = [];          /* { method, url, headers, raw, body } */
+    requests = [];          /* { method, url, headers, raw, body, at (ms) } */
 
     constructor(targetPort) {
         this.targetPort = targetPort;
@@ -35,7 +35,7 @@ export class Recorder {
     #forward(req, res) {
         const seen = {
             method: req.method, url: req.url, headers: req.headers,
-            raw: req.rawHeaders, body: '',
+            raw: req.rawHeaders, body: '', at: Date.now(),
         };
         this.requests.push(seen);
 

@@ -18,6 +18,7 @@ use File::Temp ();
 use JSON::PP ();
 use Test::More import => [ qw/ fail diag BAIL_OUT / ];
 
+our $SAID = '';          # by all runs, what it was asked to print included
 our $MCPCTL = $ENV{MCP_TEST_MCPCTL}
               || abs_path(dirname(__FILE__) . '/../../..') . '/build/mcpctl';
 
@@ -64,6 +65,8 @@ sub run {
 
     my %r = (signal => $? & 127, code => $? >> 8,
              out => slurp($out->filename), err => slurp($err->filename));
+
+    $SAID .= "$r{out}$r{err}";
 
     if ($r{signal} || $r{code} == 127
         || "$r{err}$r{out}" =~ /Sanitizer|runtime error:/)

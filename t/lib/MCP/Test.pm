@@ -88,7 +88,8 @@ sub new {
     my $self = bless {
         dir => tempdir('mcp-test-XXXXXXXX', TMPDIR => 1),
         level => $o{log} || ($ENV{MCP_TEST_DEBUG} ? 'debug' : 'info'),
-        allowed => [], daemons => [], issuers => [], audit_seen => 0,
+        allowed => [], daemons => [], issuers => [], secret => [],
+        minted => [], audit_seen => 0,
     }, $class;
 
     mkdir "$self->{dir}/tmp";
@@ -485,6 +486,88 @@ sub audit_next {
 }
 
 
+# ---- secrets
+
+# Text, or an object with secrets(), that nothing written may show: finish()
+# looks for it.  With one of them the tokens of the test's issuers are looked
+# for as well.
+
+sub keep_secret {
+    my ($self, @what) = @_;
+
+    push @{$self->{secret}}, @what;
+    return $self;
+}
+
+
+# One expression for all of them, as they are and as they would be in a URL, in
+# JSON or in base64; undef: there are none.
+
+sub secrets_re {
+    my ($self) = @_;
+
+    return undef unless @{$self->{secret}};
+
+    my %forms;
+
+    for my $s (@{$self->{minted}},
+               map { ref $_ ? $_->secrets : $_ } @{$self->{secret}})
+    {
+        next if length $s < 8;
+
+        (my $url = $s) =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ge;
+        (my $json = $s) =~ s/(["\\\/])/\\$1/g;
+
+        @forms{$s, $url, $json} = ();
+
+        # in base64 it depends on what is before it
+
+        for my $before (0 .. 2) {
+            my $text = encode_base64('x' x $before . $s, '');
+            $forms{substr $text, $before ? 4 : 0, -8} = 1;
+        }
+    }
+
+    my $any = join '|', map { quotemeta } sort keys %forms;
+
+    return qr/($any)/;
+}
+
+
+# What is shown of them in texts (name => text): names and beginnings
+
+sub leaks {
+    my ($self, %texts) = @_;
+    my $re = $self->secrets_re;
+    my @found;
+
+    return '' unless $re;
+
+    for my $name (sort keys %texts) {
+        push @found, "$name: " . substr($1, 0, 12) . '...'
+            if $texts{$name} =~ $re;
+    }
+
+    return join "\n", @found;
+}
+
+
+# Everything that nginx and mcpctl wrote.  At level debug nginx itself shows
+# headers.
+
+sub written {
+    my ($self) = @_;
+    my %texts = map { my $name = s!.*/!!r; ($name => $self->read_file($name)) }
+                grep { -f } glob join ' ', map { "$self->{dir}/$_" }
+                qw/ error.log* check.log nginx.out *audit*.log* access.log* /;
+
+    s/^.*\[debug\].*\n//mg for values %texts;
+    $texts{mcpctl} = $MCP::Ctl::SAID if $INC{'MCP/Ctl.pm'};
+
+    return %texts;
+}
+
+
 # ---- the end
 
 sub finish {
@@ -509,6 +592,8 @@ sub finish {
     is(join("\n", @{$self->{trouble} || []}), '', 'nginx leaves on QUIT');
     is(join("\n", @bad), '', 'no alerts in error.log');
     is(join("\n", @san), '', 'no sanitizer reports');
+    is($self->leaks($self->written), '', 'no secret in what was written')
+        if @{$self->{secret}};
 
     if (@san) {
         my @lines = split /\n/, $log;

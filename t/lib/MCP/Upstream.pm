@@ -461,6 +461,8 @@ sub send_answer {
 
     if (defined $a->{raw}) {
         (my $raw = $a->{raw}) =~ s/%%ID%%/$id/g;
+        setsockopt($s, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0))
+            if $a->{reset};
         return put($s, $raw, $a) ? 0 : -1;
     }
 

@@ -1,0 +1,237 @@
+/*
+ * The credential of a request.
+ *
+ * It is chosen by configuration and principal alone: the first `credential` of
+ * the server whose role the caller holds, else the one for everybody else.  One
+ * that is fetched comes from ngx_mcp_vault.c, and the request may wait for it.
+ * When it cannot be had the request is answered here, and never forwarded with
+ * less, with the caller's token, or with another's.
+ *
+ * A service has no person behind it, and one of our own tokens is nothing that
+ * another issuer would exchange: such callers get the `fallback`, or a denial.
+ * Nobody else gets it: who did not grant something yet shall not act as
+ * somebody else by that.
+ */
+
+#include "ngx_mcp_credential.h"
+#include "ngx_mcp_reply.h"
+#include "ngx_mcp_request.h"
+#include "ngx_mcp_vault.h"
+
+
+static ngx_mcp_credential_t *ngx_mcp_credential_of(ngx_mcp_server_t *sv,
+    const mcp_principal_t *p);
+static ngx_uint_t ngx_mcp_credential_possible(ngx_mcp_credential_t *cr,
+    const mcp_principal_t *p);
+static ngx_int_t ngx_mcp_credential_fetch(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr);
+
+
+ngx_int_t
+ngx_mcp_credential_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_credential_t  *cr;
+
+    if (ctx->waiting) {
+        return NGX_AGAIN;
+    }
+
+    cr = ngx_mcp_credential_of(ctx->server, ctx->principal);
+
+    if (cr && !ngx_mcp_credential_possible(cr, ctx->principal)) {
+        cr = cr->fallback;
+
+        if (cr == NULL) {
+            ctx->state = NGX_MCP_REFUSED;
+            return ngx_mcp_reply_error(r, ctx, NGX_HTTP_FORBIDDEN, 403,
+                                       "This server is for people: it needs "
+                                       "the token of one", "no_person");
+        }
+    }
+
+    if (cr && cr->type != NGX_MCP_CREDENTIAL_STATIC) {
+        return ngx_mcp_credential_fetch(r, ctx, cr);
+    }
+
+    ctx->credential = cr;
+
+    return NGX_OK;
+}
+
+
+static ngx_mcp_credential_t *
+ngx_mcp_credential_of(ngx_mcp_server_t *sv, const mcp_principal_t *p)
+{
+    ngx_uint_t                    i;
+    ngx_mcp_server_credential_t  *sc;
+
+    sc = sv->credentials.elts;
+
+    for (i = 0; i < sv->credentials.nelts; i++) {
+        if (sc[i].role == 0 || mcp_role_held(&p->roles, sc[i].role)) {
+            return sc[i].credential;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_mcp_credential_possible(ngx_mcp_credential_t *cr, const mcp_principal_t *p)
+{
+    switch (cr->type) {
+
+    case NGX_MCP_CREDENTIAL_EXCHANGE:
+        return p->kind == MCP_CALLER_USER && p->auth == MCP_AUTH_JWT;
+
+    case NGX_MCP_CREDENTIAL_USER:
+        return p->kind == MCP_CALLER_USER && p->user.len != 0;
+
+    default:
+        return 1;
+    }
+}
+
+
+static ngx_int_t
+ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_credential_t *cr)
+{
+    time_t                   retry;
+    uint64_t                 began;
+    ngx_int_t                rc;
+    ngx_str_t                subject;
+    const char              *reason;
+    ngx_mcp_vault_result_t   res;
+
+    ngx_str_null(&subject);
+
+    if (cr->type == NGX_MCP_CREDENTIAL_EXCHANGE
+        && ngx_mcp_bearer(r, &subject) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    began = ngx_mcp_now_us();
+
+    if (ctx->credential_began == 0) {
+        ctx->credential_began = began;
+
+        /* what the access phase waited for has its own time */
+
+        ngx_memzero(&ctx->waiter, sizeof(ngx_mcp_keys_waiter_t));
+    }
+
+    ctx->waiter.wake = ngx_mcp_access_wake;
+    ctx->waiter.data = ctx;
+
+    rc = ngx_mcp_vault_get(r, ctx, cr, &subject, &ctx->waiter, &res, &reason,
+                           &retry);
+
+    switch (rc) {
+
+    case NGX_OK:
+        ctx->credential = cr;
+        ctx->fetched = res.token;
+        ctx->credential_version = res.version;
+        ctx->refreshed = ctx->credential_waited && res.refreshed;
+        ctx->credential_us = ngx_mcp_now_us() - ctx->credential_began;
+
+        return NGX_OK;
+
+    case NGX_AGAIN:
+        ctx->credential_waited = 1;
+        return ngx_mcp_access_wait(r, ctx);
+
+    case NGX_DECLINED:
+        ctx->state = NGX_MCP_REFUSED;
+        return ngx_mcp_reply_connect(r, ctx, cr, reason);
+
+    default:
+        ctx->state = NGX_MCP_REFUSED;
+        return ngx_mcp_reply_unavailable(r, ctx, retry, reason);
+    }
+}
+
+
+ngx_int_t
+ngx_mcp_credential_early(ngx_mcp_ctx_t *ctx)
+{
+    ngx_mcp_credential_t  *cr;
+
+    cr = ngx_mcp_credential_of(ctx->server, ctx->principal);
+
+    if (cr && cr->type != NGX_MCP_CREDENTIAL_STATIC) {
+        return NGX_DECLINED;
+    }
+
+    ctx->credential = cr;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_mcp_credential_value(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_credential_header_t *h, ngx_str_t *value)
+{
+    u_char  *p;
+
+    if (!h->token) {
+        *value = h->before;
+        return NGX_OK;
+    }
+
+    if (ctx->fetched.len == 0) {
+        return NGX_ERROR;
+    }
+
+    value->len = h->before.len + ctx->fetched.len + h->after.len;
+
+    /* nginx's variables of headers end in a NUL */
+
+    p = ngx_pnalloc(r->pool, value->len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->data = p;
+
+    p = ngx_cpymem(p, h->before.data, h->before.len);
+    p = ngx_cpymem(p, ctx->fetched.data, ctx->fetched.len);
+    p = ngx_cpymem(p, h->after.data, h->after.len);
+    *p = '\0';
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_mcp_credential_carries(ngx_mcp_server_t *sv, const mcp_str_t *name)
+{
+    ngx_uint_t                    i, j;
+    ngx_mcp_credential_t         *cr;
+    ngx_mcp_credential_header_t  *h;
+    ngx_mcp_server_credential_t  *sc;
+
+    sc = sv->credentials.elts;
+
+    for (i = 0; i < sv->credentials.nelts; i++) {
+
+        for (cr = sc[i].credential; cr; cr = cr->fallback) {
+            h = cr->headers.elts;
+
+            for (j = 0; j < cr->headers.nelts; j++) {
+                if (h[j].lowcase.len == name->len
+                    && ngx_memcmp(h[j].lowcase.data, name->data, name->len)
+                       == 0)
+                {
+                    return 1;
+                }
+            }
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,391 @@
+#!/usr/bin/perl
+
+# mcpctl vault rekey and new-key: every record under the first key, whoever made
+# it; again and again the same; what others write meanwhile, and a refresh that
+# is under way, is not lost.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+use POSIX ();
+
+use MCP::Test;
+use MCP::Ctl;
+use MCP::Issuer;
+use MCP::Provider;
+use MCP::Redis;
+use MCP::Vault;
+
+my $t = MCP::Test->new;
+my $d = $t->dir;
+my $okta = MCP::Issuer->new($t, static => 1);
+my $iss = $okta->{issuer};
+my $vault = MCP::Vault->new($t, ids => ['k1']);
+my $redis = MCP::Redis->start($t, port => 0);
+my $idp = MCP::Provider->start($t, port => 8095);
+
+$idp->resource(port => 8081);
+
+sub conf {
+    my ($keys) = @_;
+    my ($endpoint, $server) = ($idp->endpoint, $redis->server);
+
+    return <<"END";
+%%GLOBALS%%
+worker_processes 2;
+events { }
+http {
+    %%GLOBALS_HTTP%%
+    mcp_audit $d/audit.log;
+    mcp_vault_keys $keys;
+    mcp_redis { server $server; }
+    %%ISSUERS%%
+
+    mcp_credential jira { type user; token_endpoint $endpoint; client_id gw;
+                          client_secret gw-secret; timeout 30s; }
+    mcp_credential bot { type client_credentials; token_endpoint $endpoint;
+                         client_id gw; client_secret gw-secret; }
+
+    mcp_server jira { resource https://mcp.example.com/jira; issuer okta;
+                      credential jira; role * { allow tool *; } }
+    mcp_server bot { resource https://mcp.example.com/bot; issuer okta;
+                     credential bot; role * { allow tool *; } }
+
+    server {
+        listen 127.0.0.1:%%PORT_8080%%;
+        location /jira { mcp_auth jira;
+                         proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+        location /bot { mcp_auth bot;
+                        proxy_pass http://127.0.0.1:%%PORT_8081%%; }
+    }
+}
+END
+}
+
+$t->write_conf(conf($vault->file));
+$t->start;
+
+my $ctl = MCP::Ctl->new("$d/nginx.conf");
+my @said;
+
+sub ctl {
+    my $r = $ctl->run(@_);
+    push @said, $r->{out}, $r->{err};
+    return $r;
+}
+
+sub rekey {
+    my ($want, $what, @args) = @_;
+    my $r = ctl('--json', @args, qw/ vault rekey /);
+    my %got = map { $_ => $r->{json}{$_} } keys %$want;
+
+    is_deeply(\%got, $want, "rekey: $what") or diag($r->{err}, $r->{out});
+    return $r;
+}
+
+sub owner { { credential => 'jira', issuer => $iss, user => $_[0] } }
+
+sub call {
+    my ($server, $user) = @_;
+    my $r = call_tool("/$server", 'echo', {},
+                      token => $okta->token(sub => $user, -expires => 3000));
+
+    return MCP::Provider->told($r) || {};
+}
+
+sub raw { my %h = @{$redis->command('HGETALL', "mcp:cred:$_[0]")}; \%h }
+sub keyring { join ' ', map { $_->[0] } @{$vault->{keys}} }
+sub keys_of { join ' ', sort map { $_->{key} }
+              @{ctl(qw/ --json credential list --all /)->{json}} }
+sub audit { grep { ($_->{method} // '') eq 'vault/rekey' } $t->audit(0) }
+
+
+# ---- a key
+
+my %seen;
+
+for (1 .. 3) {
+    my $r = $ctl->run({ conf => undef }, qw/ vault new-key k9 /);
+    is($r->{code}, 0, 'a new key, without a configuration');
+    like($r->{out}, qr!\Ak9 [A-Za-z0-9+/]{43}=\n\z!, 'is a line');
+    $seen{$r->{out}}++;
+}
+
+is(scalar keys %seen, 3, 'each is another');
+
+my $r = $ctl->run(qw/ vault new-key /);
+like($r->{out}, qr/\Ak20\d\d-\d\d-\d\d \S{44}\n\z/, 'named by the day');
+$t->write_file('made.keys', "# ours\n$r->{out}" . (keys %seen)[0]);
+$t->write_file('made.conf', $t->expand(conf("$d/made.keys")));
+is($ctl->run({ conf => "$d/made.conf" }, qw/ config check /)->{code}, 0,
+   'such lines are a file of keys');
+
+$r = $ctl->run(qw/ --json vault new-key a.B-9_ /);
+is($r->{json}{id}, 'a.B-9_', 'as JSON');
+is(length $r->{json}{key}, 44, 'with the key');
+
+is($ctl->run(qw/ vault new-key /, $_)->{code}, 2, "no id: $_")
+    for '', 'a b', 'a/b', "a\n", 'k' x 33, "\xc3\xbc";
+is($ctl->run(qw/ vault new-key a b /)->{code}, 2, 'one at a time');
+
+
+# ---- a rekey
+
+rekey({ key => 'k1', records => 0, resealed => 0, left => 0 }, 'of nothing');
+is(ctl(qw/ vault rekey /)->{out},
+   "key k1: 0 of 0 sealed anew, 0 were already, 0 left\n", 'as text');
+
+my %grants = map { $_ => $idp->grant($_, scope => "of $_") }
+             qw/ alice bob carol /;
+
+$vault->write($redis, owner($_), $grants{$_}, version => 7) for keys %grants;
+ok(call('bot', 'alice')->{serial}, 'a gateway adds one of its own');
+
+# one that was deleted, one whose refresh began, one that waits for its person
+
+ctl(qw/ credential delete jira --user bob /);
+
+my %name = map { $_ => $vault->name(owner($_)) } qw/ alice bob carol /;
+
+$redis->command('HSET', "mcp:cred:$name{carol}", fl => '7 1 n:1 2',
+                st => 'reauth');
+
+rekey({ records => 4, already => 4, resealed => 0 }, 'nothing to do');
+is(scalar(() = audit()), 0, 'and nothing on record');
+is(keys_of(), 'k1 k1 k1 k1', 'all are under the first key');
+
+my %before = map { $_ => raw($name{$_}) } keys %name;
+my %ttl = map { $_ => $redis->command('TTL', "mcp:cred:$name{$_}") }
+          keys %name;
+
+$vault->add_key('k2');
+is(keyring(), 'k2 k1', 'a new first key');
+
+rekey({ key => 'k2', records => 4, resealed => 4, already => 0, left => 0 },
+      'all');
+is(keys_of(), 'k2 k2 k2 k2', 'all are under the new one');
+
+for my $user (sort keys %name) {
+    my ($was, $is) = ($before{$user}, raw($name{$user}));
+
+    is($is->{$_}, $was->{$_}, "$user: $_ is as it was")
+        for grep { exists $was->{$_} } qw/ v st exp fl /;
+    isnt($is->{meta}, $was->{meta}, 'but its seals');
+    cmp_ok(abs($redis->command('TTL', "mcp:cred:$name{$user}")
+               - $ttl{$user}), '<=', 60, 'and when it goes');
+}
+
+is(raw($name{bob})->{tok}, '', 'what was deleted has no tokens');
+is($vault->read($redis, owner('carol'))->{tokens}{refresh_token},
+   $grants{carol}{refresh_token}, 'another implementation opens it');
+
+my @lines = audit();
+
+is(join('; ', map { "$_->{decision} $_->{note}" } @lines),
+   'allow key k2: begins; allow key k2: 4 sealed anew, 0 left',
+   'begin and end are on record');
+is("$lines[0]{ev} $lines[0]{store} $lines[0]{by}",
+   'credential redis ' . getpwuid $<, 'with who it was');
+
+rekey({ records => 4, resealed => 0, already => 4 }, 'again: nothing');
+is(scalar(() = audit()), 2, 'and nothing on record');
+
+# the gateway needs the new ring, and the old key no more
+
+$vault->remove_key('k1');
+$t->reload;
+is(call('jira', 'alice')->{user}, 'alice', 'a gateway with the new key alone');
+ok(call('bot', 'alice')->{serial}, 'for its own too');
+
+
+# ---- what does not open is left, and told of
+
+my $none = MCP::Vault->new($t, ids => ['k0'], name => 'other.keys');
+
+$none->write($redis, owner('dave'), $idp->grant('dave'));
+$vault->write($redis, owner('erin'), $idp->grant('erin'));
+$redis->command('COPY', 'mcp:cred:' . $vault->name(owner('erin')),
+                'mcp:cred:' . $vault->name(owner('frank')));
+$redis->command('SADD', 'mcp:creds', $vault->name(owner('frank')), 'x' x 32);
+$vault->add_key('k3');
+
+my %left = map { $_ => raw($vault->name(owner($_))) } qw/ dave frank /;
+
+$r = rekey({ records => 7, resealed => 5, already => 0, left => 3 },
+           'what opens');
+is($r->{code}, 3, 'the rest is a failure');
+
+my %of = map { $_ => $vault->name(owner($_)) } qw/ dave frank /;
+
+like($r->{err}, qr/record $of{dave} is left: it is sealed with the key "k0"/,
+     'a key is lacking');
+like($r->{err}, qr/record $of{frank} is left: it does not open/,
+     'one is not in its place');
+like($r->{err}, qr/"x{32}" .* no name/, 'one is none');
+
+is_deeply(raw($vault->name(owner($_))), $left{$_}, "$_: as it was")
+    for qw/ dave frank /;
+
+is((audit())[-1]{decision}, 'error', 'which is on record');
+like((audit())[-1]{note}, qr/5 sealed anew, 3 left/, 'with the numbers');
+
+push @{$vault->{keys}}, $none->{keys}[0];
+$vault->save;
+rekey({ records => 7, resealed => 1, already => 5, left => 2 },
+      'when the key is there');
+is($vault->read($redis, owner('dave'))->{key}, 'k3', 'it opens');
+
+ctl(qw/ credential delete --record /, $vault->name(owner('frank')));
+$redis->command('SREM', 'mcp:creds', 'x' x 32);
+$r = ctl(qw/ vault rekey /);
+is($r->{code}, 0, 'all is well') or diag($r->{err});
+like($r->{out}, qr/^k2, k0 may go when no gateway/m, 'keys that may go');
+$vault->remove_key('k0');
+
+
+# ---- a refresh that is under way keeps its grant
+
+$t->reload;
+
+my $grant = $idp->grant('grace', lifetime => 60);
+
+$vault->write($redis, owner('grace'), { %$grant, expires => time - 10 });
+$idp->misbehave('hold', only => 'refresh_token');
+
+my $pid = fork // die "fork: $!";
+
+POSIX::_exit((call('jira', 'grace')->{user} // '') eq 'grace' ? 0 : 1)
+    if $pid == 0;
+
+$idp->wait_held(1);
+like(raw($vault->name(owner('grace')))->{fl}, qr/^1 /, 'its note is there');
+
+$vault->add_key('k4');
+rekey({ left => 0 }, 'while the provider is asked');
+
+my $is = raw($vault->name(owner('grace')));
+
+is($is->{v}, 1, 'the version is as it was');
+like($is->{fl}, qr/^1 /, 'so is the note');
+is($vault->read($redis, owner('grace'))->{key}, 'k4', 'the key is not');
+
+$idp->behave;
+$idp->release;
+waitpid $pid, 0;
+is($?, 0, 'the request is answered');
+
+ok(MCP::Test::wait_until(10, sub { raw($vault->name(owner('grace')))->{v} == 2
+                                   }), 'the new tokens are written');
+
+my $new = $vault->read($redis, owner('grace'));
+
+isnt($new->{tokens}{refresh_token}, $grant->{refresh_token}, 'new ones');
+ok($idp->alive($grant), 'the grant lives');
+is($idp->count(reuse => 1), 0, 'no refresh token came twice');
+is($new->{key}, 'k3', 'under the key of a gateway that was not reloaded');
+rekey({ resealed => 1, left => 0 }, 'again for that one');
+
+# (and the gateway reads it)
+
+$t->reload;
+is(call('jira', 'grace')->{user}, 'grace', 'a gateway with the new ring');
+
+
+# ---- while others write
+
+my $users = 4;
+my $each = $MCP::Test::SAN ? 6 : 20;
+
+$t->write_file('old.keys', join '', map { "$_->[0] "
+    . MIME::Base64::encode_base64($_->[1], '') . "\n" }
+    reverse @{$vault->{keys}});
+$t->write_file('old.conf', $t->expand(conf("$d/old.keys")));
+
+my @children;
+
+for my $user (1 .. $users) {
+    my $pid = fork // die "fork: $!";
+
+    if ($pid) {
+        push @children, $pid;
+        next;
+    }
+
+    for my $n (1 .. $each) {
+        my $r = $ctl->run({ conf => "$d/old.conf",
+                            stdin => qq({"access_token":"at-$user-$n",)
+                                     . '"expires_in":3600}' },
+                          qw/ credential import jira --user /, "user$user");
+        POSIX::_exit(1) if $r->{code};
+    }
+
+    POSIX::_exit(0);
+}
+
+my ($runs, $resealed, $bad, %codes) = (0, 0, 0);
+
+while (@children) {
+    my $r = ctl(qw/ --json vault rekey /);
+    $runs++;
+    $resealed += $r->{json}{resealed};
+    $codes{$r->{code}}++;
+
+    @children = grep {
+        my $gone = waitpid($_, POSIX::WNOHANG()) == $_;
+        $bad++ if $gone && $?;
+        !$gone;
+    } @children;
+}
+
+is($bad, 0, 'all imports were made');
+is(join(' ', keys %codes), '0', 'no rekey failed') or diag(join "\n", @said);
+cmp_ok($resealed, '>', 0, "and some had something to do: $resealed in $runs");
+rekey({ left => 0 }, 'the last of them');
+
+for my $user (1 .. $users) {
+    my $got = $vault->read($redis, owner("user$user"));
+
+    is($got->{version}, $each, "user$user: a version for each import");
+    is($got->{tokens}{access_token}, "at-$user-$each", 'the last one');
+    is($got->{key}, 'k4', 'under the new key');
+}
+
+
+# ---- what cannot be done
+
+rekey({ already => 4 + 4 + 3 }, 'no change')
+    or diag(ctl(qw/ credential list --all /)->{out});
+$vault->add_key('k5');
+
+(my $text = $t->expand(conf($vault->file))) =~ s!mcp_audit \S+;!mcp_audit $d/no/x;!;
+$t->write_file('unwritable.conf', $text);
+my $was = keys_of();
+is($ctl->run({ conf => "$d/unwritable.conf" }, qw/ vault rekey /)->{code}, 3,
+   'what cannot be recorded');
+is(keys_of(), $was, 'is not done');
+is($ctl->run({ conf => "$d/unwritable.conf" },
+             qw/ vault rekey --no-audit /)->{code}, 0, '--no-audit');
+unlike(keys_of(), qr/k4/, 'is');
+
+$redis->kill;
+is(ctl(qw/ vault rekey /)->{code}, 3, 'Redis is down');
+
+
+# ---- no secret anywhere
+
+my @secrets = ($idp->secrets, $vault->secrets, $none->secrets);
+
+for (['output', join "\n", @said],
+     map { [ $_, $t->read_file($_) ] } qw/ audit.log error.log /)
+{
+    my ($what, $text) = @$_;
+    is(join(' ', grep { length > 3 && index($text, $_) >= 0 } @secrets), '',
+       "no secret in $what");
+}
+
+$t->allow_log(qr/redis/i);
+done_testing;
