@@ -517,6 +517,14 @@ mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top, unsigned status,
 
     e = mcp_oauth_known(error);
 
+    /* who is overloaded judges nobody: some say access_denied with a 429 */
+
+    if (e && e->class != MCP_OAUTH_TRANSIENT
+        && (status == 429 || status >= 500))
+    {
+        e = NULL;
+    }
+
     if (e == NULL) {
 
         if (status >= 200 && status < 300) {

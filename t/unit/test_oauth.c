@@ -243,6 +243,20 @@ test_classes(void **state)
         { "atlassian", R, 403, "{\"error\":\"invalid_grant\"}",
           MCP_OAUTH_GRANT_DEAD, "invalid_grant" },
 
+        /* busy or broken: nobody's grant ends by that, nor is a client bad */
+        { "generic", R, 429, "{\"error\":\"access_denied\"}",
+          MCP_OAUTH_TRANSIENT, "http_429" },
+        { "generic", R, 500, "{\"error\":\"invalid_grant\"}",
+          MCP_OAUTH_TRANSIENT, "http_5xx" },
+        { "entra", R, 503, "{\"error\":\"interaction_required\"}",
+          MCP_OAUTH_TRANSIENT, "http_5xx" },
+        { "generic", C, 503, "{\"error\":\"invalid_client\"}",
+          MCP_OAUTH_TRANSIENT, "http_5xx" },
+        { "generic", R, 504, "{\"error\":\"invalid_grant\"}",
+          MCP_OAUTH_UNKNOWN, "http_5xx" },
+        { "slack", R, 429, "{\"ok\":false,\"error\":\"ratelimited\"}",
+          MCP_OAUTH_TRANSIENT, "ratelimited" },
+
         /* no JSON */
         { "generic", R, 500, "<html>", MCP_OAUTH_TRANSIENT, "http_5xx" },
         { "generic", R, 503, "", MCP_OAUTH_TRANSIENT, "http_5xx" },
