@@ -509,10 +509,21 @@ mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top, unsigned status,
     ok = json_object_get(top, "ok");
 
     if ((error == NULL || json_is_null(error))
-        && !json_is_false(ok)
+        && (ok == NULL || json_is_true(ok))
         && status >= 200 && status < 300)
     {
         return 0;
+    }
+
+    if (status >= 200 && status < 300
+        && json_string_length(json_object_get(top, "access_token")))
+    {
+        /* tokens all the same: a refresh token may have been used up */
+
+        a->class = MCP_OAUTH_UNKNOWN;
+        a->error = "contradiction";
+
+        return 1;
     }
 
     e = mcp_oauth_known(error);

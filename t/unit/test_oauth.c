@@ -227,14 +227,26 @@ test_classes(void **state)
           MCP_OAUTH_TRANSIENT, "ratelimited" },
         { "slack", R, 200, "{\"ok\":false}", MCP_OAUTH_TRANSIENT,
           "unknown_error" },
-        { "slack", R, 200, "{\"ok\":false,\"access_token\":\"a\"}",
-          MCP_OAUTH_TRANSIENT, "unknown_error" },
-        { "generic", R, 200, "{\"error\":\"new_one\",\"access_token\":\"a\"}",
-          MCP_OAUTH_TRANSIENT, "unknown_error" },
-        { "generic", R, 200, "{\"error\":{},\"access_token\":\"a\"}",
+        { "generic", R, 200, "{\"error\":\"new_one\"}", MCP_OAUTH_TRANSIENT,
+          "unknown_error" },
+        { "generic", R, 200, "{\"error\":{},\"access_token\":null}",
           MCP_OAUTH_TRANSIENT, "unknown_error" },
         { "generic", R, 200, "{\"error\":null,\"access_token\":\"a\"}",
           MCP_OAUTH_OK, NULL },
+
+        /* an error and tokens: neither is believed */
+        { "slack", R, 200, "{\"ok\":false,\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "slack", R, 200, "{\"ok\":\"false\",\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "slack", R, 200, "{\"ok\":0,\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "generic", R, 200, "{\"error\":\"new_one\",\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "generic", R, 200, "{\"error\":{},\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "generic", R, 200, "{\"error\":\"invalid_grant\","
+          "\"access_token\":\"a\"}", MCP_OAUTH_UNKNOWN, "contradiction" },
 
         /* Atlassian: the grant, by the name of the client */
         { "atlassian", R, 403, "{\"error\":\"unauthorized_client\","
