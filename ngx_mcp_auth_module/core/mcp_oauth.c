@@ -59,6 +59,7 @@ static int mcp_oauth_seconds(json_t *object, const char *key, int64_t *out);
     "urn:ietf:params:oauth:grant-type:token-exchange"
 #define MCP_OAUTH_ACCESS_TOKEN_TYPE                                           \
     "urn:ietf:params:oauth:token-type:access_token"
+#define MCP_OAUTH_ATLASSIAN_DEAD  "Unknown or invalid refresh token."
 #define MCP_OAUTH_ASSERTION_TYPE                                              \
     "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -556,13 +557,14 @@ mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top, unsigned status,
     a->error = e->error;
 
     /* a refused client and a refused grant look alike at Atlassian: of a
-     * refresh it is the grant that is over */
+     * refresh it is the grant that is over, whose 403 may be a 400 or 401 */
 
-    if (e->class == MCP_OAUTH_CLIENT_BAD
-        && req->grant == MCP_OAUTH_REFRESH
-        && status == 403
+    if (req->grant == MCP_OAUTH_REFRESH
         && req->provider->json
-        && mcp_oauth_is(error, "unauthorized_client"))
+        && mcp_oauth_is(error, "unauthorized_client")
+        && (status == 403
+            || mcp_oauth_is(json_object_get(top, "error_description"),
+                            MCP_OAUTH_ATLASSIAN_DEAD)))
     {
         a->class = MCP_OAUTH_GRANT_DEAD;
     }

@@ -252,6 +252,21 @@ test_classes(void **state)
         { "atlassian", R, 403, "{\"error\":\"unauthorized_client\","
           "\"error_description\":\"Unknown or invalid refresh token.\"}",
           MCP_OAUTH_GRANT_DEAD, "unauthorized_client" },
+        { "atlassian", R, 401, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Unknown or invalid refresh token.\"}",
+          MCP_OAUTH_GRANT_DEAD, "unauthorized_client" },
+        { "atlassian", R, 400, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Unknown or invalid refresh token.\"}",
+          MCP_OAUTH_GRANT_DEAD, "unauthorized_client" },
+        { "atlassian", R, 401, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Grant type not allowed\"}",
+          MCP_OAUTH_CLIENT_BAD, "unauthorized_client" },
+        { "atlassian", C, 403, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Unknown or invalid refresh token.\"}",
+          MCP_OAUTH_CLIENT_BAD, "unauthorized_client" },
+        { "generic", R, 400, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Unknown or invalid refresh token.\"}",
+          MCP_OAUTH_CLIENT_BAD, "unauthorized_client" },
         { "atlassian", R, 403, "{\"error\":\"invalid_grant\"}",
           MCP_OAUTH_GRANT_DEAD, "invalid_grant" },
 
