@@ -42,6 +42,7 @@ static void mcp_oauth_grant(const mcp_oauth_request_t *req,
 static void mcp_oauth_client(const mcp_oauth_request_t *req,
     mcp_oauth_form_t *f);
 static int mcp_oauth_basic(const mcp_oauth_request_t *req, mcp_buf_t *headers);
+static void mcp_oauth_wipe(mcp_str_t *s);
 static json_t *mcp_oauth_load(const mcp_str_t *body);
 static void mcp_oauth_status(unsigned status, mcp_oauth_answer_t *a);
 static int mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top,
@@ -431,6 +432,10 @@ mcp_oauth_answer(const mcp_oauth_request_t *req, unsigned status,
 
             /* 2xx, and nothing that can be used: what it has done is open */
 
+            mcp_oauth_wipe(&a->access_token);
+            mcp_oauth_wipe(&a->refresh_token);
+            mcp_oauth_wipe(&a->id_token);
+
             memset(a, 0, sizeof(mcp_oauth_answer_t));
             a->class = MCP_OAUTH_UNKNOWN;
             a->error = error;
@@ -438,6 +443,15 @@ mcp_oauth_answer(const mcp_oauth_request_t *req, unsigned status,
     }
 
     json_decref(top);
+}
+
+
+static void
+mcp_oauth_wipe(mcp_str_t *s)
+{
+    if (s->len) {
+        OPENSSL_cleanse(s->data, s->len);
+    }
 }
 
 

@@ -500,6 +500,48 @@ test_memory(void **state)
 }
 
 
+/* What is not given to the caller, who would wipe it, stays nowhere. */
+static void
+test_wiped(void **state)
+{
+    size_t               i;
+    mcp_str_t            body;
+    fx_block_t          *b;
+    const fx_block_t    *keep;
+    mcp_oauth_answer_t   a;
+    mcp_oauth_request_t  req;
+
+    static const char  *const  bodies[] = {
+        "{\"access_token\":\"secret\",\"token_type\":\"mac\"}",
+        "{\"access_token\":\"secret\",\"refresh_token\":7}",
+        "{\"access_token\":\"a\",\"refresh_token\":\"secret\","
+        "\"id_token\":[]}",
+        "{\"access_token\":\"a\",\"id_token\":\"secret\",\"scope\":7}",
+        "{\"access_token\":\"secret\",\"expires_in\":-1}",
+    };
+
+    (void) state;
+
+    req = request("generic", MCP_OAUTH_REFRESH);
+    keep = fx_blocks;
+
+    for (i = 0; i < fx_count(bodies); i++) {
+        body = str(bodies[i]);
+
+        mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+        assert_int_equal(a.class, MCP_OAUTH_UNKNOWN);
+
+        for (b = fx_blocks; b != keep; b = b->next) {
+            if (memmem(b->data, b->size, "secret", 6)) {
+                fail_msg("%s", bodies[i]);
+            }
+        }
+    }
+
+    assert_ptr_not_equal(fx_blocks, keep);
+}
+
+
 static mcp_str_t
 pem(fx_key_e key, int private)
 {
@@ -673,6 +715,7 @@ main(void)
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_wiped),
         cmocka_unit_test(test_assertions),
         cmocka_unit_test(test_providers),
     };
