@@ -673,12 +673,14 @@ mcp_oauth_tokens(const mcp_oauth_request_t *req, json_t *top,
 
     a->expires_in = req->provider->lifetime;
 
-    if (mcp_oauth_seconds(at, "expires_in", &a->expires_in) != MCP_OK
-        || mcp_oauth_seconds(at, "refresh_token_expires_in",
-                             &a->refresh_expires_in) != MCP_OK)
-    {
+    if (mcp_oauth_seconds(at, "expires_in", &a->expires_in) != MCP_OK) {
         return "bad_expires_in";
     }
+
+    /* nothing hangs on it: no grant is lost for a strange one, 0 or -1 */
+
+    (void) mcp_oauth_seconds(at, "refresh_token_expires_in",
+                             &a->refresh_expires_in);
 
     a->class = MCP_OAUTH_OK;
 

@@ -405,6 +405,25 @@ test_tokens(void **state)
     assert_int_equal(a.expires_in, 0);
     assert_int_equal(a.refresh_expires_in, 15897600);
 
+    /* one that makes no sense is not said; the tokens are good */
+
+    body = str("{\"access_token\":\"ghu_x\",\"refresh_token\":\"ghr_x\","
+               "\"refresh_token_expires_in\":0}");
+
+    mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+
+    assert_int_equal(a.class, MCP_OAUTH_OK);
+    assert_int_equal(a.refresh_expires_in, 0);
+
+    body = str("{\"access_token\":\"ghu_x\",\"refresh_token\":\"ghr_x\","
+               "\"refresh_token_expires_in\":\"never\"}");
+
+    mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+
+    assert_int_equal(a.class, MCP_OAUTH_OK);
+    assert_int_equal(a.refresh_expires_in, 0);
+    assert_true(mcp_str_eq_lit(&a.refresh_token, "ghr_x"));
+
     /* without it others are taken for short-lived */
 
     req = request("generic", MCP_OAUTH_CLIENT_CREDENTIALS);
