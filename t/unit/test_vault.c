@@ -83,6 +83,10 @@ test_keys(void **state)
         { "a AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n",
           "44 characters", 1 },
         { "a AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA*A=\n", "base64", 1 },
+        { "a ==========================================A=\n",
+          "44 characters", 1 },
+        { "a AAAAAAAAAAAAAAAAAAAAAA==AAAAAAAAAAAAAAAAAAA=\n",
+          "44 characters", 1 },
         { "1 " KEY_A "\n2 " KEY_A "\n3 " KEY_A "\n4 " KEY_A "\n5 " KEY_A
           "\n6 " KEY_A "\n7 " KEY_A "\n8 " KEY_A "\n9 " KEY_A "\n",
           "more than 8", 9 },
