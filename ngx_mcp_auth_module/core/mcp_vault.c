@@ -635,9 +635,13 @@ mcp_vault_note_parse(const mcp_str_t *text, mcp_vault_note_t *n)
         return MCP_ERROR;
     }
 
-    for (i = 0; i < rest.len && rest.data[i] != ' '; i++) { /* void */ }
+    /* visible ASCII: it goes into logs */
 
-    if (i == 0 || i == rest.len) {
+    for (i = 0; i < rest.len && rest.data[i] > 0x20 && rest.data[i] < 0x7f;
+         i++)
+    { /* void */ }
+
+    if (i == 0 || i == rest.len || rest.data[i] != ' ') {
         return MCP_ERROR;
     }
 
