@@ -42,6 +42,7 @@ static void mcp_oauth_grant(const mcp_oauth_request_t *req,
 static void mcp_oauth_client(const mcp_oauth_request_t *req,
     mcp_oauth_form_t *f);
 static int mcp_oauth_basic(const mcp_oauth_request_t *req, mcp_buf_t *headers);
+static void mcp_oauth_wipe(mcp_str_t *s);
 static json_t *mcp_oauth_load(const mcp_str_t *body);
 static void mcp_oauth_status(unsigned status, mcp_oauth_answer_t *a);
 static int mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top,
@@ -59,6 +60,7 @@ static int mcp_oauth_seconds(json_t *object, const char *key, int64_t *out);
     "urn:ietf:params:oauth:grant-type:token-exchange"
 #define MCP_OAUTH_ACCESS_TOKEN_TYPE                                           \
     "urn:ietf:params:oauth:token-type:access_token"
+#define MCP_OAUTH_ATLASSIAN_DEAD  "Unknown or invalid refresh token."
 #define MCP_OAUTH_ASSERTION_TYPE                                              \
     "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -430,6 +432,10 @@ mcp_oauth_answer(const mcp_oauth_request_t *req, unsigned status,
 
             /* 2xx, and nothing that can be used: what it has done is open */
 
+            mcp_oauth_wipe(&a->access_token);
+            mcp_oauth_wipe(&a->refresh_token);
+            mcp_oauth_wipe(&a->id_token);
+
             memset(a, 0, sizeof(mcp_oauth_answer_t));
             a->class = MCP_OAUTH_UNKNOWN;
             a->error = error;
@@ -437,6 +443,15 @@ mcp_oauth_answer(const mcp_oauth_request_t *req, unsigned status,
     }
 
     json_decref(top);
+}
+
+
+static void
+mcp_oauth_wipe(mcp_str_t *s)
+{
+    if (s->len) {
+        OPENSSL_cleanse(s->data, s->len);
+    }
 }
 
 
@@ -509,13 +524,32 @@ mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top, unsigned status,
     ok = json_object_get(top, "ok");
 
     if ((error == NULL || json_is_null(error))
-        && !json_is_false(ok)
+        && (ok == NULL || json_is_true(ok))
         && status >= 200 && status < 300)
     {
         return 0;
     }
 
+    if (status >= 200 && status < 300
+        && json_string_length(json_object_get(top, "access_token")))
+    {
+        /* tokens all the same: a refresh token may have been used up */
+
+        a->class = MCP_OAUTH_UNKNOWN;
+        a->error = "contradiction";
+
+        return 1;
+    }
+
     e = mcp_oauth_known(error);
+
+    /* who is overloaded judges nobody: some say access_denied with a 429 */
+
+    if (e && e->class != MCP_OAUTH_TRANSIENT
+        && (status == 429 || status >= 500))
+    {
+        e = NULL;
+    }
 
     if (e == NULL) {
 
@@ -537,13 +571,14 @@ mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top, unsigned status,
     a->error = e->error;
 
     /* a refused client and a refused grant look alike at Atlassian: of a
-     * refresh it is the grant that is over */
+     * refresh it is the grant that is over, whose 403 may be a 400 or 401 */
 
-    if (e->class == MCP_OAUTH_CLIENT_BAD
-        && req->grant == MCP_OAUTH_REFRESH
-        && status == 403
+    if (req->grant == MCP_OAUTH_REFRESH
         && req->provider->json
-        && mcp_oauth_is(error, "unauthorized_client"))
+        && mcp_oauth_is(error, "unauthorized_client")
+        && (status == 403
+            || mcp_oauth_is(json_object_get(top, "error_description"),
+                            MCP_OAUTH_ATLASSIAN_DEAD)))
     {
         a->class = MCP_OAUTH_GRANT_DEAD;
     }
@@ -638,12 +673,14 @@ mcp_oauth_tokens(const mcp_oauth_request_t *req, json_t *top,
 
     a->expires_in = req->provider->lifetime;
 
-    if (mcp_oauth_seconds(at, "expires_in", &a->expires_in) != MCP_OK
-        || mcp_oauth_seconds(at, "refresh_token_expires_in",
-                             &a->refresh_expires_in) != MCP_OK)
-    {
+    if (mcp_oauth_seconds(at, "expires_in", &a->expires_in) != MCP_OK) {
         return "bad_expires_in";
     }
+
+    /* nothing hangs on it: no grant is lost for a strange one, 0 or -1 */
+
+    (void) mcp_oauth_seconds(at, "refresh_token_expires_in",
+                             &a->refresh_expires_in);
 
     a->class = MCP_OAUTH_OK;
 

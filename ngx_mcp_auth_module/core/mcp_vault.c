@@ -114,10 +114,11 @@ mcp_vault_key_line(const mcp_str_t *line, const mcp_mem_t *mem,
     id.data = line->data;
     id.len = i;
 
-    /* 32 bytes are 44 characters, the last one "=" */
+    /* 32 bytes are 44 characters, the last one "=" and no other, which OpenSSL
+     * would take for a zero */
 
-    if (line->len != i + 1 + 44 || line->data[line->len - 1] != '='
-        || line->data[line->len - 2] == '=')
+    if (line->len != i + 1 + 44
+        || memchr(line->data + i + 1, '=', 44) != line->data + line->len - 1)
     {
         *error = "a key is 32 bytes in base64 (44 characters) after the id "
                  "and one space";
@@ -634,9 +635,13 @@ mcp_vault_note_parse(const mcp_str_t *text, mcp_vault_note_t *n)
         return MCP_ERROR;
     }
 
-    for (i = 0; i < rest.len && rest.data[i] != ' '; i++) { /* void */ }
+    /* visible ASCII: it goes into logs */
 
-    if (i == 0 || i == rest.len) {
+    for (i = 0; i < rest.len && rest.data[i] > 0x20 && rest.data[i] < 0x7f;
+         i++)
+    { /* void */ }
+
+    if (i == 0 || i == rest.len || rest.data[i] != ' ') {
         return MCP_ERROR;
     }
 

@@ -227,21 +227,62 @@ test_classes(void **state)
           MCP_OAUTH_TRANSIENT, "ratelimited" },
         { "slack", R, 200, "{\"ok\":false}", MCP_OAUTH_TRANSIENT,
           "unknown_error" },
-        { "slack", R, 200, "{\"ok\":false,\"access_token\":\"a\"}",
-          MCP_OAUTH_TRANSIENT, "unknown_error" },
-        { "generic", R, 200, "{\"error\":\"new_one\",\"access_token\":\"a\"}",
-          MCP_OAUTH_TRANSIENT, "unknown_error" },
-        { "generic", R, 200, "{\"error\":{},\"access_token\":\"a\"}",
+        { "generic", R, 200, "{\"error\":\"new_one\"}", MCP_OAUTH_TRANSIENT,
+          "unknown_error" },
+        { "generic", R, 200, "{\"error\":{},\"access_token\":null}",
           MCP_OAUTH_TRANSIENT, "unknown_error" },
         { "generic", R, 200, "{\"error\":null,\"access_token\":\"a\"}",
           MCP_OAUTH_OK, NULL },
+
+        /* an error and tokens: neither is believed */
+        { "slack", R, 200, "{\"ok\":false,\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "slack", R, 200, "{\"ok\":\"false\",\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "slack", R, 200, "{\"ok\":0,\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "generic", R, 200, "{\"error\":\"new_one\",\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "generic", R, 200, "{\"error\":{},\"access_token\":\"a\"}",
+          MCP_OAUTH_UNKNOWN, "contradiction" },
+        { "generic", R, 200, "{\"error\":\"invalid_grant\","
+          "\"access_token\":\"a\"}", MCP_OAUTH_UNKNOWN, "contradiction" },
 
         /* Atlassian: the grant, by the name of the client */
         { "atlassian", R, 403, "{\"error\":\"unauthorized_client\","
           "\"error_description\":\"Unknown or invalid refresh token.\"}",
           MCP_OAUTH_GRANT_DEAD, "unauthorized_client" },
+        { "atlassian", R, 401, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Unknown or invalid refresh token.\"}",
+          MCP_OAUTH_GRANT_DEAD, "unauthorized_client" },
+        { "atlassian", R, 400, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Unknown or invalid refresh token.\"}",
+          MCP_OAUTH_GRANT_DEAD, "unauthorized_client" },
+        { "atlassian", R, 401, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Grant type not allowed\"}",
+          MCP_OAUTH_CLIENT_BAD, "unauthorized_client" },
+        { "atlassian", C, 403, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Unknown or invalid refresh token.\"}",
+          MCP_OAUTH_CLIENT_BAD, "unauthorized_client" },
+        { "generic", R, 400, "{\"error\":\"unauthorized_client\","
+          "\"error_description\":\"Unknown or invalid refresh token.\"}",
+          MCP_OAUTH_CLIENT_BAD, "unauthorized_client" },
         { "atlassian", R, 403, "{\"error\":\"invalid_grant\"}",
           MCP_OAUTH_GRANT_DEAD, "invalid_grant" },
+
+        /* busy or broken: nobody's grant ends by that, nor is a client bad */
+        { "generic", R, 429, "{\"error\":\"access_denied\"}",
+          MCP_OAUTH_TRANSIENT, "http_429" },
+        { "generic", R, 500, "{\"error\":\"invalid_grant\"}",
+          MCP_OAUTH_TRANSIENT, "http_5xx" },
+        { "entra", R, 503, "{\"error\":\"interaction_required\"}",
+          MCP_OAUTH_TRANSIENT, "http_5xx" },
+        { "generic", C, 503, "{\"error\":\"invalid_client\"}",
+          MCP_OAUTH_TRANSIENT, "http_5xx" },
+        { "generic", R, 504, "{\"error\":\"invalid_grant\"}",
+          MCP_OAUTH_UNKNOWN, "http_5xx" },
+        { "slack", R, 429, "{\"ok\":false,\"error\":\"ratelimited\"}",
+          MCP_OAUTH_TRANSIENT, "ratelimited" },
 
         /* no JSON */
         { "generic", R, 500, "<html>", MCP_OAUTH_TRANSIENT, "http_5xx" },
@@ -364,6 +405,25 @@ test_tokens(void **state)
     assert_int_equal(a.expires_in, 0);
     assert_int_equal(a.refresh_expires_in, 15897600);
 
+    /* one that makes no sense is not said; the tokens are good */
+
+    body = str("{\"access_token\":\"ghu_x\",\"refresh_token\":\"ghr_x\","
+               "\"refresh_token_expires_in\":0}");
+
+    mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+
+    assert_int_equal(a.class, MCP_OAUTH_OK);
+    assert_int_equal(a.refresh_expires_in, 0);
+
+    body = str("{\"access_token\":\"ghu_x\",\"refresh_token\":\"ghr_x\","
+               "\"refresh_token_expires_in\":\"never\"}");
+
+    mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+
+    assert_int_equal(a.class, MCP_OAUTH_OK);
+    assert_int_equal(a.refresh_expires_in, 0);
+    assert_true(mcp_str_eq_lit(&a.refresh_token, "ghr_x"));
+
     /* without it others are taken for short-lived */
 
     req = request("generic", MCP_OAUTH_CLIENT_CREDENTIALS);
@@ -456,6 +516,48 @@ test_memory(void **state)
     assert_int_equal(a.class, MCP_OAUTH_OK);
     assert_true(n > 0);
     assert_true(mcp_str_eq_lit(&a.refresh_token, "b"));
+}
+
+
+/* What is not given to the caller, who would wipe it, stays nowhere. */
+static void
+test_wiped(void **state)
+{
+    size_t               i;
+    mcp_str_t            body;
+    fx_block_t          *b;
+    const fx_block_t    *keep;
+    mcp_oauth_answer_t   a;
+    mcp_oauth_request_t  req;
+
+    static const char  *const  bodies[] = {
+        "{\"access_token\":\"secret\",\"token_type\":\"mac\"}",
+        "{\"access_token\":\"secret\",\"refresh_token\":7}",
+        "{\"access_token\":\"a\",\"refresh_token\":\"secret\","
+        "\"id_token\":[]}",
+        "{\"access_token\":\"a\",\"id_token\":\"secret\",\"scope\":7}",
+        "{\"access_token\":\"secret\",\"expires_in\":-1}",
+    };
+
+    (void) state;
+
+    req = request("generic", MCP_OAUTH_REFRESH);
+    keep = fx_blocks;
+
+    for (i = 0; i < fx_count(bodies); i++) {
+        body = str(bodies[i]);
+
+        mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+        assert_int_equal(a.class, MCP_OAUTH_UNKNOWN);
+
+        for (b = fx_blocks; b != keep; b = b->next) {
+            if (memmem(b->data, b->size, "secret", 6)) {
+                fail_msg("%s", bodies[i]);
+            }
+        }
+    }
+
+    assert_ptr_not_equal(fx_blocks, keep);
 }
 
 
@@ -632,6 +734,7 @@ main(void)
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_wiped),
         cmocka_unit_test(test_assertions),
         cmocka_unit_test(test_providers),
     };

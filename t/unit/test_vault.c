@@ -83,6 +83,10 @@ test_keys(void **state)
         { "a AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n",
           "44 characters", 1 },
         { "a AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA*A=\n", "base64", 1 },
+        { "a ==========================================A=\n",
+          "44 characters", 1 },
+        { "a AAAAAAAAAAAAAAAAAAAAAA==AAAAAAAAAAAAAAAAAAA=\n",
+          "44 characters", 1 },
         { "1 " KEY_A "\n2 " KEY_A "\n3 " KEY_A "\n4 " KEY_A "\n5 " KEY_A
           "\n6 " KEY_A "\n7 " KEY_A "\n8 " KEY_A "\n9 " KEY_A "\n",
           "more than 8", 9 },
@@ -408,7 +412,8 @@ test_note(void **state)
         "", " ", "1", "1 2", "1 2 ", "1 2 a", "1 2 a ", "1 2  3", "a 2 b 3",
         "1 a b 3", "1 2 a 3 ", "1 2 a 3 4", "1 2 a b", "-1 2 a 3", "1 2 a -3",
         "1  2 a 3", " 1 2 a 3", "12345678901234567 2 a 3", "1 2 a 3\n",
-        "1 2 a b 3"
+        "1 2 a b 3", "1 2 a\nb 3", "1 2 a\033[2Jb 3", "1 2 \xc3\xa4 3",
+        "1 2 a\x7f 3"
     };
 
     (void) state;
