@@ -177,10 +177,6 @@ unlike($req->{head}, qr/mine/, "and none of the caller's");
 $req = sent('/none', headers => { 'Backend-Key' => 'mine' });
 is(header($req, 'Backend-Key'), 'mine', 'which elsewhere is any header');
 
-$req = sent('/late');
-is(header($req, 'X-Late-Key'), 'late-secret-3333', 'a header behind its value');
-ok(!exists $req->{headers}{authorization}, 'and in no other');
-
 $req = sent('/crlf', token => undef,
             headers => { aUTHORIZATION => "bEARER  $token" });
 is(header($req, 'Authorization'), 'Basic crlf-secret-5555555555',
