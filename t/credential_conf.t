@@ -54,6 +54,7 @@ env MCP_TEST_SECRET;
 events { }
 http {
     %%GLOBALS_HTTP%%
+    mcp_audit %%TESTDIR%%/audit.log;
     $k
     @{[ $o{redis} // '' ]}
     %%ISSUER_okta%%
