@@ -42,6 +42,10 @@ static void mcp_oauth_grant(const mcp_oauth_request_t *req,
 static void mcp_oauth_client(const mcp_oauth_request_t *req,
     mcp_oauth_form_t *f);
 static int mcp_oauth_basic(const mcp_oauth_request_t *req, mcp_buf_t *headers);
+static int mcp_oauth_own_revoke(const mcp_oauth_request_t *req,
+    mcp_buf_t *headers, mcp_buf_t *body);
+static unsigned mcp_oauth_at(const mcp_oauth_provider_t *p, const char *name);
+static int mcp_oauth_over(json_t *error);
 static void mcp_oauth_wipe(mcp_str_t *s);
 static json_t *mcp_oauth_load(const mcp_str_t *body);
 static void mcp_oauth_status(unsigned status, mcp_oauth_answer_t *a);
@@ -222,10 +226,17 @@ int
 mcp_oauth_request(const mcp_oauth_request_t *req, mcp_buf_t *headers,
     mcp_buf_t *body)
 {
+    unsigned          revoke;
     mcp_oauth_form_t  f;
 
+    revoke = req->grant >= MCP_OAUTH_REVOKE_REFRESH;
+
+    if (revoke && mcp_oauth_own_revoke(req, headers, body)) {
+        return headers->overflow || body->overflow ? MCP_ERROR : MCP_OK;
+    }
+
     f.b = body;
-    f.json = req->provider->json;
+    f.json = req->provider->json && !revoke;    /* RFC 7009 2.1: a form */
     f.more = 0;
 
     mcp_oauth_grant(req, &f);
@@ -250,6 +261,143 @@ mcp_oauth_request(const mcp_oauth_request_t *req, mcp_buf_t *headers,
 }
 
 
+mcp_oauth_grant_e
+mcp_oauth_revoke_by(const mcp_oauth_provider_t *p, unsigned refresh)
+{
+    if (p->revoke_endpoint.len == 0) {
+        return 0;
+    }
+
+    if (!refresh || mcp_oauth_at(p, "github") || mcp_oauth_at(p, "slack")) {
+        return MCP_OAUTH_REVOKE_ACCESS;
+    }
+
+    return MCP_OAUTH_REVOKE_REFRESH;
+}
+
+
+unsigned
+mcp_oauth_revoke_all(const mcp_oauth_provider_t *p)
+{
+    return mcp_oauth_at(p, "github") || mcp_oauth_at(p, "google");
+}
+
+
+const char *
+mcp_oauth_method(const mcp_oauth_request_t *req)
+{
+    return (req->grant >= MCP_OAUTH_REVOKE_REFRESH
+            && mcp_oauth_at(req->provider, "github")) ? "DELETE" : "POST";
+}
+
+
+mcp_oauth_class_e
+mcp_oauth_revoked(const mcp_oauth_request_t *req, unsigned status,
+    const mcp_str_t *body, const char **error)
+{
+    json_t              *top;
+    mcp_oauth_answer_t   a;
+
+    memset(&a, 0, sizeof(mcp_oauth_answer_t));
+
+    top = mcp_oauth_load(body);
+
+    if (top && mcp_oauth_over(json_object_get(top, "error"))
+        && status < 500 && status != 429)
+    {
+        a.class = MCP_OAUTH_GRANT_DEAD;
+        a.error = "invalid_token";
+
+    } else if (mcp_oauth_at(req->provider, "github")
+               && (status == 404 || status == 422))
+    {
+        a.class = MCP_OAUTH_GRANT_DEAD;
+        a.error = "http_4xx";
+
+    } else if (top == NULL && status >= 200 && status < 300) {
+
+        /* an empty body, most of the time; Slack always says something */
+
+        a.class = mcp_oauth_at(req->provider, "slack") ? MCP_OAUTH_UNKNOWN
+                                                       : MCP_OAUTH_OK;
+        a.error = (a.class == MCP_OAUTH_OK) ? NULL : "no_json";
+
+    } else if (top == NULL) {
+        mcp_oauth_status(status, &a);
+
+    } else if (!mcp_oauth_refused(req, top, status, &a)) {
+        a.class = MCP_OAUTH_OK;
+    }
+
+    json_decref(top);
+
+    *error = a.error;
+
+    return a.class;
+}
+
+
+/* What there is to revoke is not there: as good as done. */
+static int
+mcp_oauth_over(json_t *error)
+{
+    return mcp_oauth_is(error, "invalid_token")
+           || mcp_oauth_is(error, "token_revoked")
+           || mcp_oauth_is(error, "token_expired")
+           || mcp_oauth_is(error, "invalid_auth")
+           || mcp_oauth_is(error, "account_inactive");
+}
+
+
+/* 0: as in RFC 7009 */
+static int
+mcp_oauth_own_revoke(const mcp_oauth_request_t *req, mcp_buf_t *headers,
+    mcp_buf_t *body)
+{
+    mcp_oauth_form_t  f;
+
+    f.b = body;
+    f.json = mcp_oauth_at(req->provider, "github");
+    f.more = 0;
+
+    if (f.json) {
+
+        /* the whole authorization, as who owns the application */
+
+        mcp_oauth_field(&f, "access_token", &req->token);
+        mcp_buf_lit(body, "}");
+        mcp_buf_lit(headers, "Content-Type: application/json\r\n");
+
+        if (mcp_oauth_basic(req, headers) != MCP_OK) {
+            headers->overflow = 1;
+        }
+
+        return 1;
+    }
+
+    if (!mcp_oauth_at(req->provider, "slack")
+        && !mcp_oauth_at(req->provider, "google"))
+    {
+        return 0;
+    }
+
+    /* whoever has the token may end it: no secret of the gateway's */
+
+    mcp_oauth_field(&f, "token", &req->token);
+    mcp_buf_lit(headers,
+                "Content-Type: application/x-www-form-urlencoded\r\n");
+
+    return 1;
+}
+
+
+static unsigned
+mcp_oauth_at(const mcp_oauth_provider_t *p, const char *name)
+{
+    return p->name && strcmp(p->name, name) == 0;
+}
+
+
 static void
 mcp_oauth_grant(const mcp_oauth_request_t *req, mcp_oauth_form_t *f)
 {
@@ -269,6 +417,14 @@ mcp_oauth_grant(const mcp_oauth_request_t *req, mcp_oauth_form_t *f)
         mcp_oauth_text(f, "subject_token_type", MCP_OAUTH_ACCESS_TOKEN_TYPE);
         mcp_oauth_field(f, "subject_token", &req->token);
         break;
+
+    case MCP_OAUTH_REVOKE_REFRESH:
+    case MCP_OAUTH_REVOKE_ACCESS:
+        mcp_oauth_field(f, "token", &req->token);
+        mcp_oauth_text(f, "token_type_hint",
+                       req->grant == MCP_OAUTH_REVOKE_REFRESH
+                       ? "refresh_token" : "access_token");
+        return;
 
     default: /* MCP_OAUTH_CODE */
         mcp_oauth_text(f, "grant_type", "authorization_code");

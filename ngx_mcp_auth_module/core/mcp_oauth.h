@@ -32,7 +32,9 @@ typedef enum {
     MCP_OAUTH_CLIENT_CREDENTIALS = 1,
     MCP_OAUTH_REFRESH,
     MCP_OAUTH_EXCHANGE,
-    MCP_OAUTH_CODE
+    MCP_OAUTH_CODE,
+    MCP_OAUTH_REVOKE_REFRESH,           /* no grant: the end of one, by its */
+    MCP_OAUTH_REVOKE_ACCESS             /* refresh or access token */
 } mcp_oauth_grant_e;
 
 /* What an answer means (facts/oauth-okta.md 4.3). */
@@ -79,7 +81,8 @@ typedef struct {
     mcp_str_t            resource;
 
     mcp_oauth_grant_e    grant;
-    mcp_str_t            token;         /* refresh, subject token or code */
+    mcp_str_t            token;         /* refresh, subject, revoked token or
+                                           code */
     mcp_str_t            redirect_uri;  /* code */
     mcp_str_t            verifier;      /* code: PKCE */
 } mcp_oauth_request_t;
@@ -108,6 +111,26 @@ const mcp_oauth_provider_t *mcp_oauth_provider(const mcp_str_t *name);
  */
 int mcp_oauth_request(const mcp_oauth_request_t *req, mcp_buf_t *headers,
     mcp_buf_t *body);
+
+/*
+ * Which token ends the whole grant at the provider's revoke_endpoint:
+ * MCP_OAUTH_REVOKE_REFRESH or _ACCESS, by RFC 7009 or in the provider's own
+ * way; 0: it has no such endpoint.
+ */
+mcp_oauth_grant_e mcp_oauth_revoke_by(const mcp_oauth_provider_t *p,
+    unsigned refresh);
+
+/* 1: that ends whatever the person granted this application, also later. */
+unsigned mcp_oauth_revoke_all(const mcp_oauth_provider_t *p);
+
+/* The method of a request of req->grant: "POST", or GitHub's "DELETE". */
+const char *mcp_oauth_method(const mcp_oauth_request_t *req);
+
+/* Whatever the provider says to a revocation.  MCP_OAUTH_OK: the grant is over;
+ * _GRANT_DEAD: it was already, or the token is none any more; else as ever, and
+ * it may be asked again: that does no harm. */
+mcp_oauth_class_e mcp_oauth_revoked(const mcp_oauth_request_t *req,
+    unsigned status, const mcp_str_t *body, const char **error);
 
 /*
  * The answer of status with this body.  Always sets a->class; strings are in

@@ -430,6 +430,10 @@ mcp_vault_tokens_write(mcp_buf_t *b, const mcp_vault_tokens_t *t)
         mcp_buf_json(b, t->scope.data, t->scope.len, MCP_VAULT_VALUE);
     }
 
+    if (t->granted) {
+        mcp_vault_time(b, ",\"granted\":", t->granted);
+    }
+
     mcp_vault_time(b, ",\"issued\":", t->issued);
     mcp_vault_time(b, ",\"expires\":", t->expires);
     mcp_vault_time(b, ",\"refresh_expires\":", t->refresh_expires);
@@ -472,6 +476,8 @@ mcp_vault_tokens_parse(const mcp_str_t *text, const mcp_mem_t *mem,
           && mcp_vault_text(mem, object, "refresh_token", &t->refresh_token)
              == MCP_OK
           && mcp_vault_text(mem, object, "scope", &t->scope) == MCP_OK
+          && (json_object_get(object, "granted") == NULL
+              || mcp_vault_number(object, "granted", &t->granted) == MCP_OK)
           && mcp_vault_number(object, "issued", &t->issued) == MCP_OK
           && mcp_vault_number(object, "expires", &t->expires) == MCP_OK
           && mcp_vault_number(object, "refresh_expires", &t->refresh_expires)

@@ -82,6 +82,7 @@ mcpctl_input_answer(mcpctl_t *ctl, const mcp_str_t *text,
     t->refresh_token = a.refresh_token;
     t->scope = a.scope;
     t->issued = now;
+    t->granted = now;
     t->expires = a.expires_in ? now + a.expires_in : 0;
     t->refresh_expires = a.refresh_expires_in ? now + a.refresh_expires_in : 0;
 

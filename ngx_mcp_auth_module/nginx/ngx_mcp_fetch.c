@@ -249,7 +249,9 @@ ngx_mcp_fetch_request(ngx_mcp_fetch_t *f, ngx_mcp_fetch_request_t *req)
                           &req->method, &req->url.uri, &req->url.host_header);
     b->last = ngx_cpymem(b->last, fixed, sizeof(fixed) - 1);
 
-    if (req->method.len == 4 && ngx_strncmp(req->method.data, "POST", 4) == 0)
+    if (req->body.len
+        || (req->method.len == 4
+            && ngx_strncmp(req->method.data, "POST", 4) == 0))
     {
         b->last = ngx_sprintf(b->last, "Content-Length: %uz" CRLF,
                               req->body.len);

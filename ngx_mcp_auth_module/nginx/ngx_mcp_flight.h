@@ -31,7 +31,8 @@ typedef struct {
 } ngx_mcp_warm_t;
 
 
-typedef struct ngx_mcp_sweep_s  ngx_mcp_sweep_t;
+typedef struct ngx_mcp_sweep_s    ngx_mcp_sweep_t;
+typedef struct ngx_mcp_endings_s  ngx_mcp_endings_t;
 
 
 struct ngx_mcp_vault_s {
@@ -49,6 +50,7 @@ struct ngx_mcp_vault_s {
     uint64_t                 serial;            /* of lock owners */
     ngx_event_t              turn;
     ngx_mcp_sweep_t         *sweep;             /* NULL: none */
+    ngx_mcp_endings_t       *endings;           /* likewise */
     ngx_uint_t               sweeping;          /* flights of it */
 };
 

@@ -5,7 +5,7 @@
  * store does not answer, and a worker that leaves waits for it.
  */
 
-#include "ngx_mcp_flight.h"
+#include "ngx_mcp_ending.h"
 
 
 #define NGX_MCP_FLIGHT_WRITE     200    /* ms between two writes, at first */
@@ -132,6 +132,8 @@ ngx_mcp_flight_written(void *data, ngx_mcp_store_e rc,
 {
     ngx_mcp_flight_t *f = data;
 
+    ngx_uint_t  fresh;
+
     f->call = NULL;
 
     if (f->timer.timer_set) {
@@ -170,8 +172,20 @@ ngx_mcp_flight_written(void *data, ngx_mcp_store_e rc,
 
         ngx_mcp_vault_drop(f->vault->mmcf, ngx_mcp_flight_name(f), 0);
 
+        fresh = f->fresh;
         f->locked = 0;
         f->fresh = 0;
+
+        if (ngx_mcp_flight_user(f) && fresh
+            && (record->version == 0
+                || (record->state.len == 7
+                    && ngx_memcmp(record->state.data, "revoked", 7) == 0)))
+        {
+            /* disconnected, or revoked: these are nobody's */
+
+            ngx_mcp_ending_tokens(f->vault->mmcf, f->cr, &f->owner,
+                                  &f->tokens);
+        }
 
         if (record->version == 0) {
             ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);

@@ -129,6 +129,8 @@ struct ngx_mcp_credential_s {
     mcp_oauth_provider_t     provider;  /* with what overrides it */
     ngx_mcp_url_t            url;
     ngx_mcp_fetch_conf_t     fetch;
+    ngx_mcp_url_t            revoke_url;        /* user */
+    ngx_mcp_fetch_conf_t     revoke_fetch;
     ngx_msec_t               timeout;
     ngx_str_t                client_id;
     ngx_str_t                client_secret;     /* never logged */

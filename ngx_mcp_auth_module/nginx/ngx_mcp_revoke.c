@@ -335,6 +335,33 @@ ngx_mcp_revoke_find(ngx_mcp_revoke_t *rv, const mcp_principal_t *p, int leeway)
 }
 
 
+ngx_int_t
+ngx_mcp_revoke_person(ngx_mcp_main_conf_t *mmcf, const mcp_str_t *issuer,
+    const mcp_str_t *user, int64_t since)
+{
+    ngx_int_t          rc;
+    mcp_revocation_t   r;
+    unsigned char      name[1][MCP_REVOCATION_NAME];
+
+    if (mmcf->revoke == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&r, sizeof(mcp_revocation_t));
+
+    r.type = MCP_REVOKE_USER;
+    r.issuer = *issuer;
+    r.value = *user;
+
+    mcp_revocation_name(&r, name[0]);
+
+    rc = ngx_mcp_revoke_zone_check(mmcf->revoke->zone, name, 1, since, 0,
+                                   ngx_time());
+
+    return rc == NGX_AGAIN ? NGX_ERROR : rc;
+}
+
+
 static ngx_int_t
 ngx_mcp_revoke_wait(ngx_mcp_revoke_t *rv, ngx_mcp_keys_waiter_t *w)
 {

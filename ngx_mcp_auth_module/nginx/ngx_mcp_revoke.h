@@ -54,6 +54,14 @@ ngx_int_t ngx_mcp_revoke_check(ngx_mcp_main_conf_t *mmcf,
 ngx_int_t ngx_mcp_revoke_caller(ngx_mcp_main_conf_t *mmcf,
     ngx_mcp_ctx_t *ctx, ngx_mcp_keys_waiter_t *w);
 
+/*
+ * Was what this person had at `since` (s since the epoch) taken from her by a
+ * watermark of her own, not by one of her issuer or of everybody.  NGX_OK: no;
+ * NGX_DECLINED: yes; NGX_ERROR: nobody knows.
+ */
+ngx_int_t ngx_mcp_revoke_person(ngx_mcp_main_conf_t *mmcf,
+    const mcp_str_t *issuer, const mcp_str_t *user, int64_t since);
+
 /* The waiting request goes: wake will not be called.  Harmless when idle. */
 void ngx_mcp_revoke_cancel(ngx_mcp_keys_waiter_t *w);
 

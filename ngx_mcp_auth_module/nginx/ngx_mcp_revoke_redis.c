@@ -24,7 +24,7 @@
 #include "ngx_mcp_revoke_redis.h"
 #include "ngx_mcp_revoke.h"
 #include "ngx_mcp_tree.h"
-#include "ngx_mcp_vault.h"
+#include "ngx_mcp_ending.h"
 
 
 #define NGX_MCP_REVOKE_RECONCILE  30000     /* ms between two loads */
@@ -270,6 +270,11 @@ ngx_mcp_revoke_message(void *data, ngx_str_t *payload)
         }
 
         if (ngx_mcp_revoke_merge(rr->mmcf, &r) != NGX_ERROR) {
+
+            if (r.type == MCP_REVOKE_USER && rr->mmcf->vault) {
+                ngx_mcp_ending_person(rr->mmcf, &r.issuer, &r.value);
+            }
+
             return;
         }
     }

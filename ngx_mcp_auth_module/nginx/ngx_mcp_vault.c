@@ -14,6 +14,7 @@
  * Tokens are in this worker's heap alone, and cleansed when they go.
  */
 
+#include "ngx_mcp_ending.h"
 #include "ngx_mcp_flight.h"
 
 
@@ -66,6 +67,10 @@ ngx_mcp_vault_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
     ngx_add_timer(&v->turn, NGX_MCP_WARM_TURN);
 
     mmcf->vault = v;
+
+    if (ngx_mcp_ending_init_worker(v, cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return ngx_mcp_sweep_init_worker(v, cycle);
 }
@@ -120,6 +125,7 @@ ngx_mcp_vault_exit_worker(ngx_mcp_main_conf_t *mmcf)
 
     ngx_mcp_sweep_exit_worker(v);
     ngx_mcp_flight_end_all(v);
+    ngx_mcp_ending_exit_worker(v);
     ngx_mcp_vault_drop(mmcf, NULL, 0);
 
     ngx_free(v);

@@ -3,6 +3,7 @@
  * configuration.  Runs in the master; read-only afterwards.
  */
 
+#include "ngx_mcp_ending.h"
 #include "ngx_mcp_vault.h"
 #include "ngx_mcp_conf.h"
 #include "ngx_mcp_credential.h"
@@ -154,6 +155,12 @@ ngx_mcp_vault_conf_one(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
     if (cr->type == NGX_MCP_CREDENTIAL_CLIENT) {
         ngx_mcp_vault_owner(NULL, cr, &owner);
         mcp_vault_name(&owner, cr->record);
+    }
+
+    if (cr->type == NGX_MCP_CREDENTIAL_USER
+        && ngx_mcp_ending_conf(cf, cr) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     return ngx_mcp_fetch_conf_init(cf, &cr->fetch, &cr->url,

@@ -12,7 +12,7 @@
  * worker that leaves.
  */
 
-#include "ngx_mcp_flight.h"
+#include "ngx_mcp_ending.h"
 
 
 #define NGX_MCP_SWEEP_FIRST    2000     /* ms after the worker began */
@@ -422,6 +422,15 @@ ngx_mcp_sweep_record(ngx_mcp_sweep_t *sw, ngx_str_t *name,
     }
 
     count = &sw->counts[i];
+
+    if (crp[i]->type == NGX_MCP_CREDENTIAL_USER
+        && !(record->state.len == 7
+             && ngx_memcmp(record->state.data, "revoked", 7) == 0))
+    {
+        /* what a message about her, or a worker, did not end */
+
+        ngx_mcp_ending_revoked(sw->vault->mmcf, crp[i], &owner);
+    }
 
     if (record->state.len != 6
         || ngx_strncmp(record->state.data, "active", 6) != 0)
