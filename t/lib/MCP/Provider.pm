@@ -24,7 +24,7 @@ package MCP::Provider;
 #   lifetime => s     of access tokens, default 300; undef: no expires_in
 #   rotate => 0|1     a refresh gives a new refresh token, default 1
 #   grace => s        a used refresh token still works so long, default 0
-#   style => NAME     rfc (default), github, slack, atlassian: where errors
+#   style => NAME     rfc (default), github, slack, google, atlassian: where errors
 #                     stand, what they are called, how a request has to look
 #   audience => URL   what an assertion is for, default the endpoint
 #   scope => TEXT     granted in place of what was asked for
@@ -77,10 +77,12 @@ my %known = (%effect, map { $_ => 1 } qw/ silent close reset status error html
 my %dead = (rfc => [ 400, 'invalid_grant' ],
             github => [ 200, 'bad_refresh_token' ],
             slack => [ 200, 'invalid_refresh_token' ],
+            google => [ 400, 'invalid_grant' ],
             atlassian => [ 403, 'unauthorized_client' ]);
 my %stranger = (rfc => [ 401, 'invalid_client' ],
                 github => [ 200, 'incorrect_client_credentials' ],
                 slack => [ 200, 'bad_client_secret' ],
+                google => [ 401, 'invalid_client' ],
                 atlassian => [ 401, 'invalid_client' ]);
 
 
@@ -286,6 +288,7 @@ sub who {
 
 
 # What was asked: hashes of kind (refresh_token, client_credentials, exchange,
+# revoke, by the path /revoke..., with method and by (refresh, access, unknown);
 # or what else it said), client, user, result (ok, or the error), mode (what
 # was misbehaved), reuse (1: a used refresh token; it killed the family), grace
 # (1: it was still good), auth, json (1), params (without secrets), time, done.
@@ -412,14 +415,17 @@ sub handle {
     my ($self, $req) = @_;
     my ($answer, $mode, $serial, $released);
 
-    if ((split /\?/, $req->{uri})[0] ne $self->{path}) {
+    my $path = (split /\?/, $req->{uri})[0];
+    my $revoke = $path =~ m!\A/revoke!;
+
+    if ($path ne $self->{path} && !$revoke) {
         return { status => 404, body => 'not here' };
     }
 
     $self->change(sub {
         my ($b) = @_;
         my ($p, $broken) = params($req);
-        my $kind = $p->{grant_type} // '';
+        my $kind = $revoke ? 'revoke' : $p->{grant_type} // '';
         my %entry = (kind => $kind eq $EXCHANGE ? 'exchange' : $kind,
                      time => time,
                      json => ($req->{headers}{'content-type'} // '')
@@ -428,9 +434,11 @@ sub handle {
         note_secrets($b, $req, $p);
         $mode = take_mode($b, $entry{kind});
         $entry{mode} = $mode->{name} if $mode;
+        $entry{method} = $req->{method} if $revoke;
 
         if (!$mode || ($mode->{effect} // $effect{$mode->{name}})) {
             $answer = $broken ? refusal($b, 400, 'invalid_request', $p)
+                    : $revoke ? $self->revocation($b, $req, $p, \%entry)
                     : $self->answer($b, $req, $p, \%entry);
         }
 
@@ -448,7 +456,8 @@ sub handle {
     });
 
     my $status = $answer->{status} // 200;
-    my %a = (status => $status, json => $answer->{json},
+    my %a = (status => $status, defined $answer->{body}
+             ? (body => $answer->{body}) : (json => $answer->{json}),
              headers => { 'Cache-Control' => 'no-store' });
 
     %a = $self->misbehaved($mode, $released, %a) if $mode;
@@ -583,10 +592,12 @@ sub client {
 
     if (defined $basic) {
         $e->{auth} = 'basic';
-        return undef if $basic !~ /\ABasic ([A-Za-z0-9+\/]+=*)\z/
+        my ($coded) = $basic =~ /\ABasic ([A-Za-z0-9+\/]+=*)\z/;
+        return undef if !defined $coded
                         || defined $p->{client_secret}
-                        || $b->{style} =~ /github|atlassian/;
-        my @pair = split /:/, decode_base64($1), -1;
+                        || ($b->{style} =~ /github|atlassian/
+                            && $e->{kind} ne 'revoke');
+        my @pair = split /:/, decode_base64($coded), -1;
         return undef if @pair != 2;
         ($id, $secret) = map { unescape($_) } @pair;
 
@@ -771,6 +782,51 @@ sub refresh {
 }
 
 
+# RFC 7009: the end of a family, whoever's; an unknown token is as good as
+# revoked.  github: DELETE, the access token in JSON, of a client by basic
+# authentication; slack and google: whoever has a token ends it.
+
+sub revocation {
+    my ($self, $b, $req, $p, $e) = @_;
+    my $github = $b->{style} eq 'github';
+    my $own = $b->{style} =~ /slack|google/;
+
+    if (!$own) {
+        my $client = $self->client($b, $req, $p, $e);
+        return { status => 401, error => 'invalid_client',
+                 json => error_json($b, 'invalid_client', $p) }
+            unless defined $client;
+        $e->{client} = $client;
+    }
+
+    return { status => 405, error => 'method', body => '' }
+        if $req->{method} ne ($github ? 'DELETE' : 'POST')
+           || $github != $e->{json};
+
+    my $token = $p->{$github ? 'access_token' : 'token'} // '';
+    my $hash = sha256_hex($token);
+    my $t = $b->{refresh}{$hash} || $b->{access}{$hash};
+    my $f = $t && $b->{families}{$t->{family} // ''};
+
+    $e->{user} = $f->{user} if $f;
+    $e->{by} = !$f ? 'unknown' : $b->{refresh}{$hash} ? 'refresh' : 'access';
+
+    if (!$f || $f->{dead}) {
+        return $github ? { status => 404, error => 'not_found', body => '' }
+             : $b->{style} eq 'slack' ? refusal($b, 200, 'token_revoked', {})
+             : $own ? refusal($b, 400, 'invalid_token', {})
+             : { status => 200, body => '' };
+    }
+
+    $f->{dead} = 'revoked';
+
+    return $github ? { status => 204, body => '' }
+         : $b->{style} eq 'slack' ? { json => { ok => JSON::PP::true,
+                                                revoked => JSON::PP::true } }
+         : { status => 200, body => '' };
+}
+
+
 sub exchange {
     my ($self, $b, $p, $e) = @_;
     my $token = $p->{subject_token} // '';
@@ -845,7 +901,7 @@ sub misbehaved {
     my ($self, $m, $released, %a) = @_;
     my $name = $m->{name};
     my $s = $m->{seconds};
-    my $json = JSON::PP->new->canonical->utf8->encode($a{json});
+    my $json = JSON::PP->new->canonical->utf8->encode($a{json} // {});
     my $html = '<html><body><h1>Gateway trouble</h1></body></html>';
 
     return (%a, wait => $s // 1) if $name eq 'slow';

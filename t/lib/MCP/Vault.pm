@@ -115,7 +115,7 @@ sub name {
 
 # Tokens as a provider gives them (and `expires`, s since the epoch, before
 # `expires_in`).  version => N (default 1), state => active | reauth | revoked,
-# keep => s, issued => s since the epoch.
+# keep => s, issued, granted => s since the epoch.
 
 sub write {
     my ($self, $redis, $owner, $tokens, %o) = @_;
@@ -127,6 +127,7 @@ sub write {
     my $expires = $tokens->{expires}
                   // ($tokens->{expires_in} ? $now + $tokens->{expires_in} : 0);
     my %t = (access_token => $tokens->{access_token},
+             exists $o{granted} ? (granted => int $o{granted}) : (),
              issued => int($o{issued} // $now), expires => int $expires,
              refresh_expires => 0);
 
@@ -159,11 +160,12 @@ sub read {
 
     return undef unless %h;
 
-    my $text = ref $owner ? $self->unseal($owner, 'tokens', $h{v}, $h{tok})
-                          : undef;
+    my $text = ref $owner && length $h{tok}
+               ? $self->unseal($owner, 'tokens', $h{v}, $h{tok}) : undef;
 
     return { version => $h{v}, state => $h{st}, expires => $h{exp},
-             flight => $h{fl}, key => substr($h{tok}, 2, ord substr $h{tok}, 1),
+             flight => $h{fl}, key => length $h{tok}
+             ? substr($h{tok}, 2, ord substr $h{tok}, 1) : undef,
              raw => \%h,
              tokens => defined $text ? JSON::PP->new->utf8->decode($text)
                                      : undef };
