@@ -17,7 +17,9 @@ static int mcp_ending_text(const mcp_mem_t *mem, json_t *object,
 
 
 /* Over a version that was read, or not at all.  A flight that is under way
- * finds another version, and a tombstone: see mcp_vault_write_script. */
+ * finds another version, and a tombstone: see mcp_vault_write_script.  The
+ * tombstone goes after a day, the queue a day after the last of its entries was
+ * given up. */
 const char  mcp_ending_begin_script[] =
     "if (redis.call('HGET', KEYS[1], 'v') or '') ~= ARGV[1] then "
         "return 0 "

@@ -23,9 +23,6 @@
 #define MCP_ENDING_ID     MCP_VAULT_NAME        /* hex digits, random */
 #define MCP_ENDING_FIELD  "ending"
 #define MCP_ENDING_TIME   (7 * 86400)   /* s, then it is given up */
-#define MCP_ENDING_KEEP   (8 * 86400)   /* s, Redis may forget it then: 691200
-                                           in the scripts */
-#define MCP_ENDING_TOMB   86400         /* s, of the tombstone; in the script */
 
 
 typedef struct {

@@ -335,6 +335,8 @@ test_tokens(void **state)
         "\"refresh_expires\":0}",
         "{\"access_token\":\"a\",\"issued\":1,\"issued\":1,\"expires\":2,"
         "\"refresh_expires\":0}",
+        "{\"access_token\":\"a\",\"granted\":\"1\",\"issued\":1,"
+        "\"expires\":2,\"refresh_expires\":0}",
         "{\"access_token\":\"a\",\"issued\":1,\"expires\":2,"
         "\"refresh_expires\":0} ,",
     };
@@ -360,9 +362,19 @@ test_tokens(void **state)
     assert_true(mcp_str_eq(&got.access_token, &t.access_token));
     assert_true(mcp_str_eq(&got.refresh_token, &t.refresh_token));
     assert_true(mcp_str_eq(&got.scope, &t.scope));
+    assert_int_equal(got.granted, 0);
     assert_int_equal(got.issued, t.issued);
     assert_int_equal(got.expires, t.expires);
     assert_int_equal(got.refresh_expires, t.refresh_expires);
+
+    t.granted = 1690000000;
+
+    mcp_buf_init(&b, buf, sizeof(buf));
+    mcp_vault_tokens_write(&b, &t);
+    text.len = (size_t) (b.pos - b.start);
+
+    assert_int_equal(mcp_vault_tokens_parse(&text, &fx_mem, &got), MCP_OK);
+    assert_int_equal(got.granted, t.granted);
 
     for (i = 0; i < fx_count(bad); i++) {
         text = str(bad[i]);
