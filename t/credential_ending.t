@@ -312,6 +312,14 @@ is($redis->command('HGET', 'mcp:rv', $id), 'garbage', 'it is left');
 ok($idp{rfc}->alive($ann), 'a lifted watermark ended nothing');
 ok($idp{rfc}->alive($again), 'nor did the sweeps');
 
+# ---- seen
+
+ok(wait_for(sub { (metric('credential_revocations_waiting') // -1) == 1 }, 20),
+   'what waits is told');
+ok(defined metric("credential_revocations_total{credential=\"$_\","
+                  . 'result="ok"}'), "$_: revocations are counted")
+    for sort keys %idp;
+
 # ---- no secret anywhere
 
 my $all = join '', map { my $g = $_; ($g->read_log, map { $g->read_file($_) // '' }

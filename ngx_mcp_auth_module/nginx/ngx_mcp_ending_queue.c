@@ -163,12 +163,23 @@ ngx_mcp_ending_taken(void *data, redisReply *reply)
 {
     ngx_mcp_endings_t *en = data;
 
-    redisReply  *id, *sealed;
+    redisReply          *id, *sealed;
+    ngx_mcp_counters_t  *counters;
 
     en->redis = NULL;
 
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 3
+        || reply->elements == 0
+        || reply->element[0]->type != REDIS_REPLY_INTEGER)
+    {
+        ngx_mcp_ending_rest(en);
+        return;
+    }
+
+    counters = ngx_mcp_zone_counters(en->vault->mmcf->zone);
+    counters->endings = (ngx_atomic_uint_t) reply->element[0]->integer;
+
+    if (reply->elements != 3
         || reply->element[1]->type != REDIS_REPLY_STRING
         || reply->element[2]->type != REDIS_REPLY_STRING)
     {
@@ -444,6 +455,10 @@ ngx_mcp_ending_asked(void *data, ngx_mcp_fetch_result_t *res)
     } else {
         class = mcp_oauth_revoked(&en->request, res->status,
                                   (mcp_str_t *) &res->body, &error);
+    }
+
+    if (en->cr->stats) {
+        (void) ngx_atomic_fetch_add(&en->cr->stats->revoked[class - 1], 1);
     }
 
     level = (class == MCP_OAUTH_OK || class == MCP_OAUTH_GRANT_DEAD)

@@ -46,6 +46,8 @@ typedef struct {
     u_char               name[64];
     size_t               len;           /* 0: free */
     ngx_atomic_t         asked[NGX_MCP_STATS_CLASSES];  /* the provider */
+    ngx_atomic_t         revoked[NGX_MCP_STATS_CLASSES];    /* likewise, of a
+                                                               revocation */
     ngx_atomic_t         states[NGX_MCP_STATS_STATES];  /* records */
     ngx_atomic_t         closed;        /* the provider is not asked before, s
                                            since the epoch */

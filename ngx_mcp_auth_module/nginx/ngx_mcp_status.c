@@ -122,7 +122,7 @@ ngx_mcp_status_size(ngx_mcp_main_conf_t *mmcf)
     lines = NGX_MCP_STATS_SERVERS
             * (NGX_MCP_STATS_ROWS + NGX_MCP_STATS_BUCKETS + 2)
             + 4 * mmcf->issuers.nelts
-            + (NGX_MCP_STATS_STATES + NGX_MCP_STATS_CLASSES + 1)
+            + (NGX_MCP_STATS_STATES + 2 * NGX_MCP_STATS_CLASSES + 1)
               * mmcf->credentials.nelts;
 
     return NGX_MCP_STATUS_FIXED
@@ -438,6 +438,28 @@ ngx_mcp_status_credentials(ngx_mcp_status_t *st)
                                s->asked[j]);
         }
     }
+
+    ngx_mcp_status_head(st, "credential_revocations_total", "counter",
+                        "Requests to revocation endpoints of providers, by "
+                        "what came of them.");
+
+    for (i = 0; i < st->mmcf->credentials.nelts; i++) {
+        s = (crp[i]->type == NGX_MCP_CREDENTIAL_USER) ? crp[i]->stats : NULL;
+
+        for (j = 0; s && j < NGX_MCP_STATS_CLASSES; j++) {
+            ngx_mcp_status_put(st, "mcp_auth_credential_revocations_total{"
+                               "credential=\"%V\",result=\"%s\"} %uA\n",
+                               &crp[i]->name,
+                               mcp_oauth_class_name(j + MCP_OAUTH_OK),
+                               s->revoked[j]);
+        }
+    }
+
+    ngx_mcp_status_head(st, "credential_revocations_waiting", "gauge",
+                        "Grants that ended, and whose provider was not told "
+                        "yet.");
+    ngx_mcp_status_put(st, "mcp_auth_credential_revocations_waiting %uA\n",
+                       ngx_mcp_zone_counters(st->mmcf->zone)->endings);
 
     ngx_mcp_status_head(st, "credential_expiry_seconds", "gauge",
                         "Seconds to the end of the token that ends next.");

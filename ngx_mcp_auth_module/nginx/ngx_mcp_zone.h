@@ -43,6 +43,8 @@ typedef struct {
     ngx_atomic_t         token_records;         /* in mcp_token_file */
     ngx_atomic_t         token_file_time;       /* s since the epoch */
     ngx_atomic_t         token_file_failed;
+    ngx_atomic_t         endings;       /* grants whose provider waits to be
+                                           told of their end */
     ngx_mcp_limit_t      token_limit;
     ngx_mcp_worker_slot_t  workers[NGX_MCP_WORKERS];
     ngx_mcp_stats_t      servers[NGX_MCP_STATS_SERVERS];
