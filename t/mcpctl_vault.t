@@ -10,7 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use JSON::PP ();
+use JSON::PP qw/ encode_json /;
 use POSIX ();
 
 use MCP::Test;
@@ -211,13 +211,34 @@ $vault->write($redis, owner('erin'), $idp->grant('erin'));
 $redis->command('COPY', 'mcp:cred:' . $vault->name(owner('erin')),
                 'mcp:cred:' . $vault->name(owner('frank')));
 $redis->command('SADD', 'mcp:creds', $vault->name(owner('frank')), 'x' x 32);
+
+# grants that are over, and whose providers wait to be told
+
+my ($over, $broken) = ('0a' x 16, '0b' x 16);
+my $entry = encode_json({ credential => 'jira', issuer => $iss,
+                          user => 'gina', begun => int(time),
+                          refresh_token => 'a-token-of-gina' });
+
+$redis->command('HSET', 'mcp:rv',
+                $over, $vault->seal({ subject => $over }, 'ending', 0, $entry),
+                $broken, $vault->seal({ subject => $over }, 'ending', 0,
+                                      $entry));
+$redis->command('ZADD', 'mcp:rvq', int(time) + 3600, $_) for $over, $broken;
+
 $vault->add_key('k3');
 
 my %left = map { $_ => raw($vault->name(owner($_))) } qw/ dave frank /;
 
-$r = rekey({ records => 7, resealed => 5, already => 0, left => 3 },
+$r = rekey({ records => 9, resealed => 6, already => 0, left => 4 },
            'what opens');
 is($r->{code}, 3, 'the rest is a failure');
+
+my $sealed = $redis->command('HGET', 'mcp:rv', $over);
+is(substr($sealed, 2, ord substr $sealed, 1), 'k3', 'the end of a grant, too');
+is($vault->unseal({ subject => $over }, 'ending', 0, $sealed), $entry,
+   'is as it was');
+like($r->{err}, qr/not told yet, is left: $broken /, 'one is another\'s');
+$redis->command('DEL', 'mcp:rv', 'mcp:rvq');
 
 my %of = map { $_ => $vault->name(owner($_)) } qw/ dave frank /;
 
@@ -231,7 +252,7 @@ is_deeply(raw($vault->name(owner($_))), $left{$_}, "$_: as it was")
     for qw/ dave frank /;
 
 is((audit())[-1]{decision}, 'error', 'which is on record');
-like((audit())[-1]{note}, qr/5 sealed anew, 3 left/, 'with the numbers');
+like((audit())[-1]{note}, qr/6 sealed anew, 4 left/, 'with the numbers');
 
 push @{$vault->{keys}}, $none->{keys}[0];
 $vault->save;

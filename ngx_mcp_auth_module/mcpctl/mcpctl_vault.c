@@ -20,9 +20,6 @@ static char *mcpctl_vault_key(mcpctl_t *ctl, const mcp_str_t *sealed);
 static int mcpctl_record_field(mcpctl_vault_t *v,
     const mcp_vault_owner_t *owner, const char *field, uint64_t version,
     const mcp_buf_t *text, mcp_str_t *sealed);
-static int mcpctl_record_again(mcpctl_vault_t *v,
-    const mcp_vault_owner_t *owner, const char *field, uint64_t version,
-    const mcp_str_t *old, mcp_str_t *sealed);
 static void *mcpctl_vault_alloc(void *ctx, size_t size);
 
 
@@ -322,7 +319,7 @@ mcpctl_record_reseal(mcpctl_vault_t *v, const mcpctl_record_t *r,
 
 
 /* The same text, sealed with the first key. */
-static int
+int
 mcpctl_record_again(mcpctl_vault_t *v, const mcp_vault_owner_t *owner,
     const char *field, uint64_t version, const mcp_str_t *old,
     mcp_str_t *sealed)

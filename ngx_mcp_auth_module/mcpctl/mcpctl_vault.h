@@ -108,6 +108,12 @@ int mcpctl_record_seal(mcpctl_vault_t *v, const mcp_vault_owner_t *owner,
 int mcpctl_record_reseal(mcpctl_vault_t *v, const mcpctl_record_t *r,
     mcp_str_t *sealed, mcp_str_t *meta);
 
+/* One field that opens, sealed with the first key; sealed has room for
+ * MCPCTL_VAULT_PLAIN bytes.  As above. */
+int mcpctl_record_again(mcpctl_vault_t *v, const mcp_vault_owner_t *owner,
+    const char *field, uint64_t version, const mcp_str_t *old,
+    mcp_str_t *sealed);
+
 /* Strings of its own, with a NUL behind them; tokens: with `sealed`, too. */
 void mcpctl_record_keep(mcpctl_t *ctl, mcpctl_record_t *r, unsigned tokens);
 

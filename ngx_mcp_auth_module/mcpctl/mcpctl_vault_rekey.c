@@ -5,11 +5,13 @@
  * is opened, and sealed anew with that.  Its version stays, and so does what is
  * noted of a refresh that is under way: that one finds the version that it
  * began with, and what it writes is sealed by its gateway.  What another wrote
- * meanwhile is never written over; it is read again.
+ * meanwhile is never written over; it is read again.  So is what waits for a
+ * provider to be told that a grant is over (mcp_ending.h).
  */
 
 #include "mcpctl_vault.h"
 #include "mcpctl_args.h"
+#include "mcp_ending.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -39,6 +41,11 @@ static unsigned mcpctl_rekey_first(const mcpctl_vault_t *v,
     const mcp_str_t *sealed);
 static int mcpctl_rekey_left(mcpctl_vault_t *v, const mcpctl_record_t *r,
     mcpctl_rekey_t *rk);
+static int mcpctl_rekey_endings(mcpctl_vault_t *v, mcpctl_rekey_t *rk);
+static int mcpctl_rekey_page(mcpctl_vault_t *v, const redisReply *page,
+    mcpctl_rekey_t *rk);
+static int mcpctl_rekey_ending(mcpctl_vault_t *v, const mcp_str_t *id,
+    const mcp_str_t *sealed, mcpctl_rekey_t *rk);
 static void mcpctl_rekey_show(mcpctl_vault_t *v, const mcpctl_rekey_t *rk);
 static char *mcpctl_rekey_others(mcpctl_vault_t *v);
 static int mcpctl_new_key_id(mcpctl_t *ctl, const char *id);
@@ -109,6 +116,10 @@ mcpctl_rekey_in(mcpctl_vault_t *v, mcpctl_audit_t *audit)
 
     if (rc == MCP_OK) {
         rc = mcpctl_vault_each(v, &names, mcpctl_rekey_record, &rk, &rk.left);
+    }
+
+    if (rc == MCP_OK) {
+        rc = mcpctl_rekey_endings(v, &rk);
     }
 
     if (audit->written) {
@@ -224,6 +235,140 @@ mcpctl_rekey_left(mcpctl_vault_t *v, const mcpctl_record_t *r,
                         r->owned ? ", " : "",
                         r->owned ? mcpctl_record_whose(v->ctl, r) : "",
                         mcpctl_record_why(v->ctl, r));
+}
+
+
+static int
+mcpctl_rekey_endings(mcpctl_vault_t *v, mcpctl_rekey_t *rk)
+{
+    int          rc;
+    mcp_str_t    argv[5];
+    redisReply  *reply, *cursor;
+
+    argv[0] = mcpctl_cstr("HSCAN");
+    argv[1] = mcpctl_redis_key(v->redis, "rv", "", 0);
+    argv[2] = mcpctl_cstr("0");
+    argv[3] = mcpctl_cstr("COUNT");
+    argv[4] = mcpctl_cstr("100");
+
+    do {
+        reply = mcpctl_redis_command(v->redis, REDIS_REPLY_ARRAY, 5, argv);
+        if (reply == NULL) {
+            return MCP_ERROR;
+        }
+
+        if (reply->elements != 2
+            || reply->element[0]->type != REDIS_REPLY_STRING
+            || reply->element[1]->type != REDIS_REPLY_ARRAY
+            || reply->element[1]->elements % 2)
+        {
+            freeReplyObject(reply);
+            return mcpctl_error(v->ctl, MCP_ERROR, "an answer of Redis makes "
+                                "no sense");
+        }
+
+        cursor = reply->element[0];
+        argv[2] = mcpctl_str(v->ctl, cursor->str, (size_t) cursor->len);
+
+        rc = mcpctl_rekey_page(v, reply->element[1], rk);
+
+        freeReplyObject(reply);
+
+        if (rc != MCP_OK) {
+            return rc;
+        }
+
+    } while (!mcp_str_eq_lit(&argv[2], "0"));
+
+    return MCP_OK;
+}
+
+
+static int
+mcpctl_rekey_page(mcpctl_vault_t *v, const redisReply *page,
+    mcpctl_rekey_t *rk)
+{
+    size_t       i;
+    mcp_str_t    id, sealed;
+    redisReply  *e;
+
+    for (i = 0; i < page->elements; i += 2) {
+        e = page->element[i];
+        id = mcpctl_str(v->ctl, e->str, (size_t) e->len);
+        e = page->element[i + 1];
+        sealed = mcpctl_str(v->ctl, e->str, (size_t) e->len);
+
+        if (mcpctl_rekey_ending(v, &id, &sealed, rk) != MCP_OK) {
+            return MCP_ERROR;
+        }
+    }
+
+    return MCP_OK;
+}
+
+
+static int
+mcpctl_rekey_ending(mcpctl_vault_t *v, const mcp_str_t *id,
+    const mcp_str_t *sealed, mcpctl_rekey_t *rk)
+{
+    mcp_str_t           argv[7], plain;
+    redisReply         *reply;
+    mcp_vault_owner_t   by_name;
+
+    rk->records++;
+
+    if (mcpctl_vault_is_name(id)) {
+        mcp_vault_owner_by_name(&by_name, id->data);
+    }
+
+    if (!mcpctl_vault_is_name(id)
+        || mcpctl_record_plain(v, &by_name, MCP_ENDING_FIELD, 0, sealed,
+                               &plain)
+           != MCP_OK)
+    {
+        rk->left++;
+
+        return mcpctl_error(v->ctl, MCP_OK, "a grant that is over, and whose "
+                            "provider was not told yet, is left: %.*s does "
+                            "not open", (int) id->len, (char *) id->data);
+    }
+
+    mcpctl_vault_forget(v);
+
+    if (mcpctl_rekey_first(v, sealed)) {
+        rk->already++;
+        return MCP_OK;
+    }
+
+    if (mcpctl_record_again(v, &by_name, MCP_ENDING_FIELD, 0, sealed,
+                            &rk->sealed)
+        != MCP_OK
+        || mcpctl_audit_write(rk->audit) != MCP_OK)
+    {
+        return MCP_ERROR;
+    }
+
+    /* one that its provider knows of by now stays away */
+
+    argv[0] = mcpctl_cstr("EVAL");
+    argv[1] = mcpctl_cstr("if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] "
+                          "then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) "
+                          "end return 1");
+    argv[2] = mcpctl_cstr("1");
+    argv[3] = mcpctl_redis_key(v->redis, "rv", "", 0);
+    argv[4] = *id;
+    argv[5] = *sealed;
+    argv[6] = rk->sealed;
+
+    reply = mcpctl_redis_command(v->redis, REDIS_REPLY_INTEGER, 7, argv);
+    if (reply == NULL) {
+        return MCP_ERROR;
+    }
+
+    freeReplyObject(reply);
+    rk->resealed++;
+
+    return MCP_OK;
 }
 
 
