@@ -371,6 +371,28 @@ is($ctl->run({ conf => "$d/unwritable.conf" },
              qw/ vault rekey --no-audit /)->{code}, 0, '--no-audit');
 unlike(keys_of(), qr/k4/, 'is');
 
+# a walk that did not come to its end says of no key that it may go
+
+$vault->add_key('k6');
+$redis->command('RENAME', 'mcp:creds', 'names');
+$redis->command('SET', 'mcp:creds', 'no set');
+
+for my $r (ctl(qw/ vault rekey /), ctl(qw/ --json vault rekey /)) {
+    is($r->{code}, 3, 'the names cannot be read');
+    unlike($r->{out}, qr/may go/, 'no key may go');
+    unlike($r->{out}, qr/\b0 left|"left": 0/, 'nor is it said that none is left');
+}
+
+$redis->command('RENAME', 'names', 'mcp:creds');
+$redis->command('CONFIG', 'SET', 'maxmemory', 1);
+$r = ctl(qw/ vault rekey /);
+is($r->{code}, 3, 'no record can be written');
+unlike($r->{out}, qr/may go/, 'no key may go');
+is((audit())[-1]{decision}, 'error', 'which is on record');
+$redis->command('CONFIG', 'SET', 'maxmemory', 0);
+rekey({ left => 0 }, 'when all is well again');
+like(ctl(qw/ vault rekey /)->{out}, qr/may go/, 'they may');
+
 $redis->kill;
 is(ctl(qw/ vault rekey /)->{code}, 3, 'Redis is down');
 
