@@ -493,6 +493,13 @@ mcp_oauth_status(unsigned status, mcp_oauth_answer_t *a)
                                                     : MCP_OAUTH_TRANSIENT;
         a->error = "http_5xx";
 
+    } else if (status == 408) {
+
+        /* it waited for us, or somebody in front of it did */
+
+        a->class = MCP_OAUTH_UNKNOWN;
+        a->error = "http_408";
+
     } else if (status == 401) {
         a->class = MCP_OAUTH_CLIENT_BAD;
         a->error = "http_401";
@@ -543,10 +550,13 @@ mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top, unsigned status,
 
     e = mcp_oauth_known(error);
 
-    /* who is overloaded judges nobody: some say access_denied with a 429 */
+    /* who is overloaded judges nobody: some say access_denied with a 429; of
+     * 502 and 504 no word says what became of the request */
 
-    if (e && e->class != MCP_OAUTH_TRANSIENT
-        && (status == 429 || status >= 500))
+    if (e
+        && (status == 502 || status == 504
+            || (e->class != MCP_OAUTH_TRANSIENT
+                && (status == 429 || status >= 500))))
     {
         e = NULL;
     }
