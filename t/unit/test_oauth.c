@@ -331,18 +331,22 @@ test_classes(void **state)
           "\"token_type\":\"user\"}", MCP_OAUTH_OK, NULL },
         { "generic", R, 200, "{\"access_token\":\"a\","
           "\"refresh_token\":\"b\\n\"}", MCP_OAUTH_UNKNOWN, "bad_token" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"scope\":[]}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"scope\":[]}",
           MCP_OAUTH_UNKNOWN, "bad_scope" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":0}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":0}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":-5}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":-5}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":true}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":true}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":1e300}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":1e300}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":\"6x\"}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":\"6x\"}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
+        { "generic", MCP_OAUTH_EXCHANGE, 200, "{\"access_token\":\"a\","
+          "\"expires_in\":0}", MCP_OAUTH_UNKNOWN, "bad_expires_in" },
+        { "generic", MCP_OAUTH_CODE, 200, "{\"access_token\":\"a\","
+          "\"id_token\":7}", MCP_OAUTH_UNKNOWN, "bad_token" },
         { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":\"60\"}",
           MCP_OAUTH_OK, NULL },
         { "slack", MCP_OAUTH_CODE, 200, "{\"ok\":true,"
@@ -492,6 +496,63 @@ test_tokens(void **state)
 }
 
 
+/*
+ * The old refresh token may be used up: nothing that the gateway can do without
+ * costs the new one.
+ */
+static void
+test_beside(void **state)
+{
+    char                 text[256];
+    size_t               i;
+    mcp_str_t            body;
+    mcp_oauth_answer_t   a;
+    mcp_oauth_request_t  req;
+
+    static const struct {
+        const char  *provider;
+        const char  *beside;
+        int64_t      expires;
+    } answers[] = {
+        { "generic", "\"expires_in\":0", 300 },
+        { "okta", "\"expires_in\":-3600", 300 },
+        { "github", "\"expires_in\":\"never\"", 300 },
+        { "okta", "\"expires_in\":\"\"", 300 },
+        { "okta", "\"expires_in\":\"99999999999\"", 300 },
+        { "okta", "\"expires_in\":1e300", 300 },
+        { "okta", "\"expires_in\":-0.5", 300 },
+        { "okta", "\"expires_in\":[3600]", 300 },
+        { "okta", "\"expires_in\":9223372036854775807", 10LL * 366 * 86400 },
+        { "okta", "\"expires_in\":60,\"scope\":[\"a\",\"b\"]", 60 },
+        { "okta", "\"expires_in\":60,\"scope\":7", 60 },
+        { "okta", "\"expires_in\":60,\"id_token\":{}", 60 },
+        { "okta", "\"expires_in\":60,\"id_token\":\"a b\"", 60 },
+    };
+
+    (void) state;
+
+    for (i = 0; i < fx_count(answers); i++) {
+        snprintf(text, sizeof(text), "{\"access_token\":\"acc\","
+                 "\"refresh_token\":\"ref\",%s}", answers[i].beside);
+
+        req = request(answers[i].provider, MCP_OAUTH_REFRESH);
+        body = str(text);
+
+        mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+
+        if (a.class != MCP_OAUTH_OK || a.expires_in != answers[i].expires) {
+            fail_msg("%s: %s, %lld", answers[i].beside,
+                     mcp_oauth_class_name(a.class), (long long) a.expires_in);
+        }
+
+        assert_true(mcp_str_eq_lit(&a.access_token, "acc"));
+        assert_true(mcp_str_eq_lit(&a.refresh_token, "ref"));
+        assert_int_equal(a.scope.len, 0);
+        assert_int_equal(a.id_token.len, 0);
+    }
+}
+
+
 /* The n-th allocation fails: never half an answer that counts as one. */
 static void
 test_memory(void **state)
@@ -548,7 +609,7 @@ test_wiped(void **state)
 
     (void) state;
 
-    req = request("generic", MCP_OAUTH_REFRESH);
+    req = request("generic", MCP_OAUTH_CODE);
     keep = fx_blocks;
 
     for (i = 0; i < fx_count(bodies); i++) {
@@ -740,6 +801,7 @@ main(void)
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_beside),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_wiped),
         cmocka_unit_test(test_assertions),
