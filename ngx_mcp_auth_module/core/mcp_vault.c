@@ -91,6 +91,7 @@ mcp_vault_key_line(const mcp_str_t *line, const mcp_mem_t *mem,
 {
     int               n;
     size_t            i;
+    unsigned          twice;
     mcp_str_t         id;
     mcp_vault_key_t  *k;
     unsigned char     c, key[36];
@@ -141,6 +142,19 @@ mcp_vault_key_line(const mcp_str_t *line, const mcp_mem_t *mem,
         ERR_clear_error();
         OPENSSL_cleanse(key, sizeof(key));
         *error = "the key is not in base64";
+        return MCP_ERROR;
+    }
+
+    twice = 0;
+
+    for (i = 0; i < ring->nkeys; i++) {
+        twice |= CRYPTO_memcmp(ring->keys[i].key, key,
+                               sizeof(ring->keys[i].key)) == 0;
+    }
+
+    if (twice) {
+        OPENSSL_cleanse(key, sizeof(key));
+        *error = "the key is there twice: another id makes no new key of it";
         return MCP_ERROR;
     }
 

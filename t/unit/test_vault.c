@@ -11,6 +11,8 @@
 #define KEY_A  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define KEY_B  "/////////////////////////////////////////+8="
 
+#define KEY_N(n)  n "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
 
 static mcp_str_t
 str(const char *s)
@@ -87,9 +89,10 @@ test_keys(void **state)
           "44 characters", 1 },
         { "a AAAAAAAAAAAAAAAAAAAAAA==AAAAAAAAAAAAAAAAAAA=\n",
           "44 characters", 1 },
-        { "1 " KEY_A "\n2 " KEY_A "\n3 " KEY_A "\n4 " KEY_A "\n5 " KEY_A
-          "\n6 " KEY_A "\n7 " KEY_A "\n8 " KEY_A "\n9 " KEY_A "\n",
-          "more than 8", 9 },
+        { "a " KEY_A "\nb " KEY_B "\nc " KEY_A "\n", "key is there twice", 3 },
+        { "1 " KEY_N("1") "\n2 " KEY_N("2") "\n3 " KEY_N("3") "\n4 " KEY_N("4")
+          "\n5 " KEY_N("5") "\n6 " KEY_N("6") "\n7 " KEY_N("7") "\n8 "
+          KEY_N("8") "\n9 " KEY_N("9") "\n", "more than 8", 9 },
     };
 
     (void) state;
