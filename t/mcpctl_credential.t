@@ -246,6 +246,14 @@ cmp_ok($redis->command('TTL', 'mcp:cred:' . $vault->name(owner('jira',
                                                                'date'))),
        '<=', 7200, 'and the record goes with it');
 
+# what has no refresh token does not end with it
+
+($tok) = given('odd', { expires_in => 3600, refresh_token_expires_in => 5 });
+is($tok->{refresh_expires}, 0, 'the end of a refresh token that is not there');
+cmp_ok($redis->command('TTL', 'mcp:cred:' . $vault->name(owner('jira',
+                                                               'odd'))),
+       '>', 3000, 'ends no record');
+
 ($tok, $r) = given('none', {});
 cmp_ok(abs($tok->{expires} - $now - 300), '<=', 5,
        'no end: by the habits of the provider');
@@ -259,8 +267,15 @@ is(import_of('hub', 'alice', { access_token => secret('ghu-abc'),
 ($tok) = given('file', { expires_in => 60 });
 $t->write_file('tokens.json', '{"access_token":"' . secret('at-of-file')
                . '","expires_in":60}');
-is(ctl(qw/ credential import jira --user file --file /,
-       "$d/tokens.json")->{code}, 0, '--file');
+chmod 0600, "$d/tokens.json";
+$r = ctl(qw/ credential import jira --user file --file /, "$d/tokens.json");
+is($r->{code}, 0, '--file');
+unlike($r->{err}, qr/others/, 'which is nobody else\'s to read');
+chmod 0640, "$d/tokens.json";
+like(ctl(qw/ credential import jira --user file --file /,
+         "$d/tokens.json")->{err},
+     qr/others may read "\S+tokens\.json" \(mode 0640\)/,
+     'it is said when others may read it');
 is(in_redis('jira', 'file')->{tokens}{access_token}, 'at-of-file', 'is read');
 
 is(import_of('jira', "\xc3\xbc \"x\"", { access_token => secret('at-utf8'),
