@@ -1,8 +1,9 @@
 /*
  * Records of credentials: names, seals, what is in them.  See mcp_vault.h.
  *
- * Opening is strict: a record that this version did not write, or that was
- * changed, moved or rolled back, does not open.  Whatever had a secret is
+ * Opening is strict: a value that nobody with a key of the ring sealed, or that
+ * was changed or moved to another record, field or version, does not open.  Of
+ * a whole record that is put back as it was no seal tells.  Whatever had a secret is
  * cleansed here; outputs are the caller's to cleanse.
  */
 
