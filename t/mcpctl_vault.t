@@ -355,6 +355,67 @@ for my $user (1 .. $users) {
 }
 
 
+# ---- the commands of docs/guides/vault-keys.md, as they stand there
+
+my ($guide) = MCP::Ctl::slurp("$FindBin::Bin/../docs/guides/vault-keys.md");
+my @commands = map { s/^ +//mgr } $guide =~ /^ *```sh\n(.*?)^ *```/msg;
+
+is(scalar @commands, 4, 'commands of the guide') or diag("@commands");
+
+my ($first, $which, $append, $anew) = @commands;
+my $ring = "$d/guide.keys";
+
+$t->write_file('guide.conf', $t->expand(conf($ring)));
+
+sub guide {
+    my ($command) = @_;
+
+    $command =~ s/\bmcpctl\b/'$MCP::Ctl::MCPCTL' --conf '$d\/guide.conf'/g;
+    $command =~ s!/etc/nginx/mcp_vault\.keys!$ring!g;
+    $command =~ s/^nginx -t && nginx -s reload\n//m;
+
+    my $out = qx{ umask 022; ( $command ) 2>&1 };
+    push @said, $out;
+    return ($? >> 8, $out);
+}
+
+is((guide($first))[0], 0, 'the first key');
+is((stat $ring)[2] & 07777, 0600, 'is for nobody else to read');
+is($ctl->run({ conf => "$d/guide.conf" }, qw/ config check /)->{code}, 0,
+   'and is one');
+
+is($ctl->run({ conf => "$d/guide.conf",
+               stdin => '{"access_token":"at-guide","expires_in":3600}' },
+             qw/ credential import jira --user guide /)->{code}, 0,
+   'somebody has a grant');
+
+is((guide($append))[0], 0, 'another key');
+is($ctl->run({ conf => "$d/guide.conf" }, qw/ config check /)->{code}, 0,
+   'at the end of the file');
+
+my @ring = grep { /\S/ } split /^/, MCP::Ctl::slurp($ring);
+is(scalar @ring, 2, 'two lines');
+
+# (grants of the rest of this test are under keys that this file lacks)
+
+$t->write_file('guide.keys', $ring[1] . $ring[0]);
+
+my ($code, $told) = guide($anew);
+is($code, 3, 'sealed anew, but for what does not open');
+like($told, qr/^key k2026-11: 1 of \d+ sealed anew, 0 were already, \d+ left$/m,
+     'which is said');
+unlike($told, qr/may go/, 'no key may go');
+
+($code, $told) = guide($which);
+like($told, qr/sealed with the key "k4", which "\Q$ring\E" does not have/,
+     'which key they need');
+like($told, qr/^jira +guide .* k2026-11 /m, 'and who has the new one');
+is($ctl->run({ conf => "$d/guide.conf" },
+             qw/ credential delete jira --user guide /)->{code}, 0, 'and gone');
+$redis->command('DEL', 'mcp:cred:' . $vault->name(owner('guide')));
+$redis->command('SREM', 'mcp:creds', $vault->name(owner('guide')));
+
+
 # ---- what cannot be done
 
 rekey({ already => 4 + 4 + 3 }, 'no change')
