@@ -3,7 +3,8 @@
 # The script by which gateways and mcpctl write a record of a credential, as it
 # stands in mcp_vault_script.c, in a real Redis: over the version that was read
 # or not at all, over a deleted one only for a new grant, and of locks its own
-# alone.  That is what keeps grants when everything else goes wrong.
+# alone.  That is what keeps grants when everything else goes wrong.  Then those
+# by which mcpctl deletes and seals anew.
 
 use strict;
 use warnings;
@@ -20,12 +21,18 @@ use MCP::Redis;
 my $t = MCP::Test->new;
 my $redis = MCP::Redis->start($t, port => 0);
 
-my ($script) = MCP::Ctl::slurp("$FindBin::Bin/../ngx_mcp_auth_module/core/"
-                               . 'mcp_vault_script.c')
-               =~ /mcp_vault_write_script\[\] =\n(.*?);\n/s
-    or die 'no script';
+sub script {
+    my ($file, $name) = @_;
+    my ($text) = MCP::Ctl::slurp("$FindBin::Bin/../ngx_mcp_auth_module/$file")
+                 =~ /\b${name}_script\[\] =\n(.*?);\n/s
+        or die "no script $name in $file";
 
-$script = join '', $script =~ /"((?:[^"\\]|\\.)*)"/g;
+    return join '', map { s/\\n/\n/gr } $text =~ /"((?:[^"\\]|\\.)*)"/g;
+}
+
+my $script = script('core/mcp_vault_script.c', 'mcp_vault_write');
+my %mcpctl = map { $_ => script('mcpctl/mcpctl_vault_redis.c',
+                                "mcpctl_vault_$_") } qw/ delete reseal gone /;
 
 my $name = '0123456789abcdef' x 2;
 my @keys = ("mcp:cred:$name", "mcp:lock:$name", 'mcp:creds');
@@ -135,5 +142,59 @@ write_over('me', 7);
 is_deeply($ear->reply($ear->{client}),
           ['message', 'mcp:events', "cred $name 8"],
           'of the write, and of no other');
+
+# ---- mcpctl deletes what it has seen, and no other
+
+sub mcpctl { $redis->command('EVAL', $mcpctl{+shift}, 3, @keys, @_) }
+
+before('other', %old);
+$redis->command('SADD', $keys[2], $name);
+
+for ('6', '8', '0', '') {
+    is_deeply(mcpctl('delete', $_, $name, 'mcp:events'), [0],
+              "delete: not of version \"$_\"");
+    is_deeply(record(), \%old, 'it is as it was');
+    is($redis->command('SISMEMBER', $keys[2], $name), 1, 'so is the set');
+}
+
+is_deeply(mcpctl('delete', 7, $name, 'mcp:events'), [1], 'delete');
+is($redis->command('EXISTS', $keys[0]), 0, 'it is gone');
+is($redis->command('SISMEMBER', $keys[2], $name), 0, 'so is its name');
+is($redis->command('GET', $keys[1]), 'other', 'a lock is nobody else\'s to end');
+is_deeply($ear->reply($ear->{client}), ['message', 'mcp:events', "cred $name"],
+          'everybody hears of it, and of nothing else');
+is_deeply(mcpctl('delete', 7, $name, 'mcp:events'), [0], 'once');
+
+# ---- a new seal is that of what was read.  A grant that was deleted and
+# imported again may have the same version.
+
+before('other', %old);
+
+for ([6, 'old tokens', 'old meta'], [7, 'other tokens', 'old meta'],
+     [7, 'old tokens', 'other meta'], [7, '', ''])
+{
+    is_deeply(mcpctl('reseal', @$_, 'T', 'M'), [0], "reseal: not of @$_");
+    is_deeply(record(), \%old, 'it is as it was');
+}
+
+is_deeply(mcpctl('reseal', 7, 'old tokens', 'old meta', 'T', 'M'), [1],
+          'reseal');
+is_deeply(record(), { %old, tok => 'T', meta => 'M' }, 'the seals alone');
+is($redis->command('GET', $keys[1]), 'other', 'and no lock');
+
+before(undef);
+is_deeply(mcpctl('reseal', 7, '', '', 'T', 'M'), [0], 'of none');
+is($redis->command('EXISTS', $keys[0]), 0, 'none is made');
+
+# ---- a name goes when its record has gone, and has not come again
+
+$redis->command('SADD', $keys[2], $name);
+mcpctl('gone', $name);
+is($redis->command('SISMEMBER', $keys[2], $name), 0, 'a name without a record');
+
+before(undef, %old);
+$redis->command('SADD', $keys[2], $name);
+mcpctl('gone', $name);
+is($redis->command('SISMEMBER', $keys[2], $name), 1, 'a name with one');
 
 done_testing;
