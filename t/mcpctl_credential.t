@@ -10,6 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fcntl ();
 use JSON::PP ();
 use POSIX ();
 
@@ -285,6 +286,72 @@ is(in_redis('jira', "\xc3\xbc \"x\"")->{tokens}{access_token}, 'at-utf8',
    'is that user');
 
 
+# ---- nothing of it is kept in memory, either: a run is stopped where it says
+# how it went, since nobody reads that, and is looked at
+
+sub remembers {
+    my ($stdin, $texts, @args) = @_;
+
+    pipe my $from, my $to or die "pipe: $!";
+    fcntl $to, Fcntl::F_SETFL(), Fcntl::O_WRONLY() | Fcntl::O_NONBLOCK();
+    1 while syswrite $to, 'x' x 4096;
+    1 while syswrite $to, 'x';
+    fcntl $to, Fcntl::F_SETFL(), Fcntl::O_WRONLY();
+    $t->write_file('stdin', $stdin);
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        open STDIN, '<', "$d/stdin";
+        open STDOUT, '>&', $to;
+        open STDERR, '>', '/dev/null';
+        exec $MCP::Ctl::MCPCTL, '--conf', $ctl->{conf}, @args;
+    }
+
+    ok(MCP::Test::wait_until(20, sub {
+        open my $fh, '<', "/proc/$pid/wchan";
+        return (<$fh> // '') =~ /pipe_w/;
+    }), "it waits: @args");
+
+    open my $maps, '<', "/proc/$pid/maps" or die "maps: $!";
+    open my $mem, '<:raw', "/proc/$pid/mem" or die "mem: $!";
+    my %found;
+
+    no warnings 'portable';
+
+    while (<$maps>) {
+        my ($start, $end) = /^(\w+)-(\w+) rw-p / or next;
+        my $left = hex($end) - hex $start;
+
+        next if $left > 1 << 26;
+        sysseek $mem, hex $start, 0 or next;
+        sysread $mem, my $bytes, $left or next;
+        $found{$_}++ for grep { index($bytes, $_) >= 0 } @$texts;
+    }
+
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+    unlink "$d/stdin";
+
+    return join ' ', sort keys %found;
+}
+
+my @forget = map { secret($_) } 'at-FORGET-me-0123456789', 'rt-FORGET-me-0123',
+             'id.FORGET.me';
+my $forget = '{"access_token":"' . join('","refresh_token":"', @forget[0, 1])
+             . '","expires_in":3600,"id_token":"' . $forget[2] . '"}';
+my $key = $vault->{keys}[0][1];
+
+for my $args ([qw/ credential import jira --user forgetful /],
+              [qw/ credential import jira --user forgetful --file /, "$d/stdin"],
+              [qw/ credential show jira --user forgetful /],
+              [qw/ --json credential list --user forgetful /])
+{
+    is(remembers($forget, [@forget, $key, 'forgetful'], @$args), 'forgetful',
+       'it remembers who it was, and no token, and no key');
+}
+
+
 # ---- what is refused, without a word of what was given
 
 my $at = secret('SECRET-at-77');
@@ -453,6 +520,23 @@ $redis->command('HSET', "mcp:cred:$bobs", 'meta', $meta);
 $r = ctl(qw/ --json credential list --user bob /);
 is($r->{code}, 3, "alice's tokens with bob's name on them");
 is(row($r->{json}, 'state'), 'unreadable', 'do not open');
+
+# nor does it help that somebody with the keys sealed another name for her place
+
+my $alices = in_redis('jira', 'alice')->{raw}{meta};
+
+for my $who ('"credential":"jira","issuer":"' . $iss . '","user":"bob"',
+             '"credential":"wiki","issuer":"' . $iss . '","user":"alice"')
+{
+    ($meta) = $vault->seal({ subject => $name }, 'meta', 0, "{$who}");
+    $redis->command('HSET', "mcp:cred:$name", 'meta', $meta);
+    $r = ctl(qw/ --json credential show --record /, $name);
+    is($r->{code}, 3, "a name that is not of this place: $who");
+    is("$r->{json}[0]{state} " . ($r->{json}[0]{user} // '-'), 'unreadable -',
+       'is not believed');
+}
+
+$redis->command('HSET', "mcp:cred:$name", 'meta', $alices);
 
 # nor of another version, nor when a bit of it is another
 
