@@ -212,8 +212,9 @@ undef $monitor;
 
 my $old = $idp->grant('carol', lifetime => 1);
 
-is(import_of('jira', 'carol', answer($old, expires_at => time - 10))->{code},
-   0, 'an access token that has ended, with a refresh token');
+$r = import_of('jira', 'carol', answer($old, expires_at => time - 10));
+is($r->{code}, 0, 'an access token that has ended, with a refresh token');
+is($r->{json}{state}, 'active', 'is good');
 ok(MCP::Test::wait_until(10, sub { shown('jira', 'carol') > serial($old) }),
    'is refreshed');
 is(in_redis('jira', 'carol')->{version}, 2, 'and written by the gateway');
@@ -290,7 +291,7 @@ is(in_redis('jira', "\xc3\xbc \"x\"")->{tokens}{access_token}, 'at-utf8',
 # how it went, since nobody reads that, and is looked at
 
 sub remembers {
-    my ($stdin, $texts, @args) = @_;
+    my ($c, $stdin, $texts, @args) = @_;
 
     pipe my $from, my $to or die "pipe: $!";
     fcntl $to, Fcntl::F_SETFL(), Fcntl::O_WRONLY() | Fcntl::O_NONBLOCK();
@@ -305,7 +306,7 @@ sub remembers {
         open STDIN, '<', "$d/stdin";
         open STDOUT, '>&', $to;
         open STDERR, '>', '/dev/null';
-        exec $MCP::Ctl::MCPCTL, '--conf', $ctl->{conf}, @args;
+        exec $MCP::Ctl::MCPCTL, '--conf', $c->{conf}, @args;
     }
 
     ok(MCP::Test::wait_until(20, sub {
@@ -347,7 +348,7 @@ for my $args ([qw/ credential import jira --user forgetful /],
               [qw/ credential show jira --user forgetful /],
               [qw/ --json credential list --user forgetful /])
 {
-    is(remembers($forget, [@forget, $key, 'forgetful'], @$args), 'forgetful',
+    is(remembers($ctl, $forget, [@forget, $key, 'forgetful'], @$args), 'forgetful',
        'it remembers who it was, and no token, and no key');
 }
 
@@ -476,6 +477,15 @@ for (['nobody has it', 1, qw/ credential show jira --user nobody /],
     my $r = ctl(@args);
     is($r->{code}, $code, "$what: said") or diag($r->{err});
 }
+
+# one that has ended, and cannot be refreshed
+
+$vault->write($redis, owner('jira', 'ended'),
+              { access_token => secret('at-ended-0123'),
+                expires => time - 10 });
+is(row(ctl(qw/ --json credential show jira --user ended /)->{json}, 'state'),
+   'expired', 'one that has ended');
+ctl(qw/ credential delete jira --user ended /);
 
 # the note of a refresh
 
@@ -627,12 +637,15 @@ $redis->command('HSET', 'mcp:cred:' . 'a' x 32, v => 1, st => 'active',
                 tok => 'junk', meta => 'junk', exp => 0);
 $redis->command('SADD', 'mcp:creds', 'a' x 32, 'b' x 32, "junk\e[31m");
 $redis->command('HSET', 'mcp:cred:' . 'c' x 32, v => 'junk');
-$redis->command('SADD', 'mcp:creds', 'c' x 32);
+$redis->command('HSET', 'mcp:cred:' . 'e' x 32, %raw, v => '9' x 16);
+$redis->command('HSET', 'mcp:cred:' . 'f' x 32, %raw, exp => '9' x 16);
+$redis->command('SADD', 'mcp:creds', map { $_ x 32 } qw/ c e f /);
 
 $r = ctl(qw/ credential list /);
 is($r->{code}, 3, 'records that are none');
 like($r->{err}, qr/record a{32}: it does not open/, 'one');
-like($r->{err}, qr/record c{32} in Redis is none/, 'another');
+like($r->{err}, qr/record $_ in Redis is none/, 'another')
+    for map { $_ x 32 } qw/ c e f /;
 like($r->{err}, qr/"junk\\u001b\[31m" .*is no name/, 'a name that is none');
 is($redis->command('SISMEMBER', 'mcp:creds', 'b' x 32), 0,
    'a name without a record goes');
@@ -641,7 +654,8 @@ $r = ctl(qw/ --json credential delete --record /, 'a' x 32);
 is($r->{code}, 0, 'deleted by its name') or diag($r->{err});
 is($redis->command('EXISTS', 'mcp:cred:' . 'a' x 32), 0, 'it is gone');
 is($redis->command('SISMEMBER', 'mcp:creds', 'a' x 32), 0, 'so is the name');
-$redis->command('SREM', 'mcp:creds', "junk\e[31m", 'c' x 32);
+$redis->command('SREM', 'mcp:creds', "junk\e[31m",
+                map { $_ x 32 } qw/ c e f /);
 
 
 # ---- while a gateway refreshes: what it brings home has no place any more
@@ -832,10 +846,10 @@ $_ = join ' ', /(?<![\w|])(\+[\w|]+)/g for $gw, $op;
 my $strict = MCP::Redis->start($t, port => 0, name => 'strict',
     admin => [qw/ default /, ''],
     users => ['default on nopass ~* &* +@all',
-              "gw on >word ~mcp:* &mcp:* -\@all $gw",
-              "op on >word ~mcp:* &mcp:* -\@all $gw $op"]);
+              "gw on >pass-word-of-redis ~mcp:* &mcp:* -\@all $gw",
+              "op on >pass-word-of-redis ~mcp:* &mcp:* -\@all $gw $op"]);
 
-$t->write_file('word', "word\n");
+$t->write_file('word', secret('pass-word-of-redis') . "\n");
 
 sub at_strict {
     my ($user) = @_;
@@ -870,6 +884,11 @@ is($strict->command('SISMEMBER', 'mcp:creds', 'd' x 32), 0,
 $vault->add_key('k2');
 is(ctl($operator, qw/ --json vault rekey /)->{json}{resealed}, 1,
    'ACL: a rekey');
+
+is(remembers($operator, '', ['pass-word-of-redis', $vault->{keys}[0][1],
+                             'mcp:'],
+             qw/ credential list --all /), 'mcp:',
+   'nor is the password of Redis remembered');
 
 my $denied = $strict->command('ACL', 'LOG');
 is(scalar @$denied, 0, 'ACL: nothing was denied') or diag(explain($denied));

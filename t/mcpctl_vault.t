@@ -117,6 +117,11 @@ for (1 .. 3) {
 
 is(scalar keys %seen, 3, 'each is another');
 
+for my $at (3, 17, 31) {
+    my %part = map { substr($_, $at, 14) => 1 } keys %seen;
+    is(scalar keys %part, 3, "in each part: from $at");
+}
+
 my $r = $ctl->run(qw/ vault new-key /);
 like($r->{out}, qr/\Ak20\d\d-\d\d-\d\d \S{44}\n\z/, 'named by the day');
 $t->write_file('made.keys', "# ours\n$r->{out}" . (keys %seen)[0]);
