@@ -461,6 +461,52 @@ is($ctl->run({ conf => "$d/unwritable.conf" },
              qw/ vault rekey --no-audit /)->{code}, 0, '--no-audit');
 unlike(keys_of(), qr/k4/, 'is');
 
+# killed wherever it is, and two at once: every record is whole all the time
+
+my $crowd = $MCP::Test::SAN ? 20 : 60;
+my $conf = $ctl->{conf};
+
+for my $n (1 .. $crowd) {
+    my $r = $ctl->run({ stdin => qq({"access_token":"at-crowd-$n",)
+                                 . '"expires_in":3600}' },
+                      qw/ credential import --no-audit jira --user /,
+                      "crowd$n");
+    fail("crowd$n: $r->{err}") if $r->{code};
+}
+
+for my $round (1 .. 6) {
+    $vault->add_key("r$round");
+    $vault->remove_key('r' . ($round - 2)) if $round > 2;
+
+    my @two = map {
+        my $pid = fork // die "fork: $!";
+
+        if ($pid == 0) {
+            open STDOUT, '>', '/dev/null';
+            open STDERR, '>', '/dev/null';
+            exec $MCP::Ctl::MCPCTL, '--conf', $conf, qw/ vault rekey /;
+        }
+
+        $pid;
+    } 1, 2;
+
+    # (whatever they have done by then)
+
+    select undef, undef, undef, rand 0.05;
+    kill 'KILL', @two;
+    waitpid $_, 0 for @two;
+
+    my $r = ctl(qw/ --json credential list /);
+    is($r->{code}, 0, "round $round: all open") or diag($r->{err});
+    rekey({ left => 0, complete => JSON::PP::true }, 'the rest');
+    is(keys_of() =~ s/\br$round\b//gr =~ s/ //gr, '', 'all have the new key');
+}
+
+is(join(' ', grep {
+       my $got = $vault->read($redis, owner("crowd$_"));
+       "$got->{version} $got->{tokens}{access_token}" ne "1 at-crowd-$_"
+   } 1 .. $crowd), '', 'every grant is what it was');
+
 # a walk that did not come to its end says of no key that it may go
 
 $vault->add_key('k6');
