@@ -16,7 +16,7 @@
 
 
 #define MCP_OAUTH_LIFETIME  (10LL * 366 * 86400)    /* s; longer ones are cut */
-#define MCP_OAUTH_SHORT     300         /* s, when its lifetime makes no sense */
+#define MCP_OAUTH_SHORT     300         /* s, when expires_in is strange */
 #define MCP_OAUTH_SCOPE     4096
 
 

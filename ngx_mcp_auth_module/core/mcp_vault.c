@@ -1,10 +1,10 @@
 /*
  * Records of credentials: names, seals, what is in them.  See mcp_vault.h.
  *
- * Opening is strict: a value that nobody with a key of the ring sealed, or that
- * was changed or moved to another record, field or version, does not open.  Of
- * a whole record that is put back as it was no seal tells.  Whatever had a secret is
- * cleansed here; outputs are the caller's to cleanse.
+ * Opening is strict: a value that nobody with a key of the ring sealed, or
+ * that was changed or moved to another record, field or version, does not
+ * open.  Of a whole record that is put back as it was no seal tells.  Whatever
+ * had a secret is cleansed here; outputs are the caller's to cleanse.
  */
 
 #include "mcp_vault.h"
