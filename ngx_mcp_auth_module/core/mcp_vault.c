@@ -3,8 +3,9 @@
  *
  * Opening is strict: a value that nobody with a key of the ring sealed, or
  * that was changed or moved to another record, field or version, does not
- * open.  Of a whole record that is put back as it was no seal tells.  Whatever
- * had a secret is cleansed here; outputs are the caller's to cleanse.
+ * open.  Of a whole record that is put back as it was no seal tells.  Keys are
+ * cleansed here, and what did not open; outputs are the caller's to cleanse.
+ * What jansson frees is as it was, but in mcpctl, which wipes it.
  */
 
 #include "mcp_vault.h"
