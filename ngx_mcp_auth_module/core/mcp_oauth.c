@@ -267,6 +267,11 @@ mcp_oauth_grant(const mcp_oauth_request_t *req, mcp_oauth_form_t *f)
     case MCP_OAUTH_REFRESH:
         mcp_oauth_text(f, "grant_type", "refresh_token");
         mcp_oauth_field(f, "refresh_token", &req->token);
+
+        /* scope and audience are as granted; RFC 8707 2.2 wants this one again:
+         * else it may be a token for something else */
+
+        mcp_oauth_field(f, "resource", &req->resource);
         return;
 
     case MCP_OAUTH_EXCHANGE:

@@ -108,6 +108,15 @@ test_requests(void **state)
          "grant_type=refresh_token&refresh_token=tok%2Ben%2F%3D&"
          "client_id=id%3A1%20%25&client_secret=s%26e%3Dc%2Br%2Fet");
 
+    req = request("okta", MCP_OAUTH_REFRESH);
+    req.scope = str("ignored");
+    req.audience = str("ignored");
+    req.resource = str("https://mcp.example.com/x");
+
+    sent(&req, FORM BASIC,
+         "grant_type=refresh_token&refresh_token=tok%2Ben%2F%3D&"
+         "resource=https%3A%2F%2Fmcp.example.com%2Fx");
+
     req = request("atlassian", MCP_OAUTH_REFRESH);
     req.client_secret = str("quote\" and \\");
 
