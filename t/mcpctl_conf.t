@@ -440,7 +440,7 @@ push @{$right{http}}, $keys,
 
 push @{$wrong{http}}, 'mcp_vault_keys none;', 'mcp_vault_keys;',
     'mcp_vault_keys key;', 'mcp_vault_keys vault vault;', "$keys $keys",
-    'mcp_vault_keys empty;', (map { "mcp_vault_keys vault-$_;" } 1 .. 8),
+    'mcp_vault_keys empty;', (map { "mcp_vault_keys vault-$_;" } 1 .. 9),
     "mcp_credential d { type client_credentials; $ep $secret }",
     "$keys mcp_credential d { type user; $ep $secret }",
     fetched('client_credentials', '', $ep, $secret, "$ep client_id i;",
@@ -505,17 +505,20 @@ push @{$wrong{server}}, 'credential c role=nobody;', 'credential c r;',
     'credential c; credential c role=*;';
 
 my $base64 = MIME::Base64::encode_base64('k' x 32, '');
+my $other = MIME::Base64::encode_base64('o' x 32, '');
 
-$t->write_file('vault', "# keys\n\nk2 $base64\nk-1.x $base64\n");
+$t->write_file('vault', "# keys\n\nk2 $base64\nk-1.x $other\n");
 $t->write_file('vault-1', "# none\n" . '#' x 32 . "\n");
 $t->write_file('vault-2', "k1 " . MIME::Base64::encode_base64('k' x 31, '')
                . "\n");
-$t->write_file('vault-3', "k1 $base64\nk1 $base64\n");
-$t->write_file('vault-4', join '', map { "k$_ $base64\n" } 1 .. 9);
+$t->write_file('vault-3', "k1 $base64\nk1 $other\n");
+$t->write_file('vault-4', join '', map {
+    "k$_ " . MIME::Base64::encode_base64($_ x 32, '') . "\n" } 1 .. 9);
 $t->write_file('vault-5', "k/1 $base64\n");
 $t->write_file('vault-6', "k1  $base64\n");
 $t->write_file('vault-7', "k1 $base64 x\n");
 $t->write_file('vault-8', 'k' x 33 . " $base64\n");
+$t->write_file('vault-9', "k1 $base64\nk2 $base64\n");
 
 for (['ec.pem', 'genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256'],
      ['ec384.pem', 'genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384'],
