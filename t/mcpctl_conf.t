@@ -138,7 +138,9 @@ my %right = (
         'jwks_timeout "1s 500ms";', 'max_key_set 64K;',
         'max_key_set 1m;', 'max_keys 2;', 'max_groups 65536;',
         'include issuer.conf;', 'include %%TESTDIR%%/issu*.conf;',
-        'include none-*.conf;',
+        'include none-*.conf;', 'client_id x;', 'login_scope a openid;',
+        'client_secret "${env:MCP_TEST_SECRET}${file:secret}";',
+        'authorization_endpoint https://a/b?c; token_endpoint https://a;',
     ],
     credential => [
         'type static;', 'header X-Api-Key;', 'header Proxy-Authorization;',
@@ -214,7 +216,10 @@ my %wrong = (
         'jwks_file jwks;', 'listen 80;', 'allow tool x;', 'resource x;',
         'leeway { }', 'role r x { }', 'include none.conf;', 'include;',
         'leeway 99999999999999999999;', 'leeway 9223372036854775807y;',
-        'ssl_trusted_certificate a b;',
+        'ssl_trusted_certificate a b;', 'login_scope profile;',
+        'login_scope a\\"b openid;', 'client_id x; client_id y;',
+        'client_secret "${file:empty}";', 'client_id "";',
+        'token_endpoint x;', 'authorization_endpoint http://a/;',
     ],
     credential => [
         'value y;', 'type magic;', 'type;', 'header "X Y";', 'header X:;',
