@@ -267,7 +267,7 @@ for (['no token', 401, sub { $c->post('/mcp', call(1)) }],
        '200 bob complete', "$what: and the next one in its connection");
 }
 
-$t->audit_next(32);
+$t->audit_next(31);                 # nginx refuses two tokens by itself
 is(scalar(my @seen = $up->requests_next(16)), 16, 'nothing of them upstream');
 is($c->{goaway}, undef, 'all in one connection');
 

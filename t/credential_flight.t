@@ -129,6 +129,8 @@ for my $round (1 .. $rounds) {
     if ($warm) {
         my ($status) = volley($user);
         $failed += $many - ($status->{200} // 0);
+        diag("round $round, before: ", join ' ', %$status)
+            if ($status->{200} // 0) != $many;
         MCP::Test::wait_until(5, sub { time >= $grant->{expires} - 1 });
     }
 

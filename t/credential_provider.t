@@ -91,8 +91,8 @@ my @faults = (
     { name => 'header lines without end', class => 'unknown', soft => 1,
       do => ['headers'] },
     { name => 'token_type mac', class => 'unknown', soft => 1, do => ['mac'] },
-    { name => 'a lifetime of -1', class => 'unknown', soft => 1,
-      do => ['change', with => { expires_in => -1 }] },
+    { name => 'a refresh token that is none', class => 'unknown', soft => 1,
+      do => ['change', with => { refresh_token => 7 }] },
     { name => 'an answer that nobody waits for', class => 'unknown', soft => 1,
       do => ['late', seconds => 2] },
 

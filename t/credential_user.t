@@ -270,6 +270,23 @@ is($event->{method}, 'credential/refresh', 'an event of its own');
 is($event->{credential_version}, 2, 'the new version');
 is($event->{issuer}, $okta->{issuer}, 'whose');
 
+# ---- what stands beside new tokens makes no sense: they are kept all the same
+
+my $odd = grant('odd', expires => -1, issued => 301);
+
+$idp->misbehave('change', with => { expires_in => -1, scope => ['a', 'b'] },
+                times => 1);
+is(user(call('odd')), 'odd', 'a lifetime of -1: served');
+ok(wait_for(sub { $vault->read($redis, owner('odd'))->{version} == 2 }),
+   'and written');
+
+my $kept = $vault->read($redis, owner('odd'));
+
+isnt($kept->{tokens}{refresh_token}, $odd->{refresh_token},
+     'with the new refresh token');
+is($kept->{expires} - $kept->{tokens}{issued}, 300, 'for five minutes');
+ok($idp->alive($odd), 'the grant lives');
+
 # ---- the provider ends the grant
 
 my $fay = grant('fay', lifetime => 300, expires => 12, issued => 288);

@@ -138,7 +138,9 @@ my %right = (
         'jwks_timeout "1s 500ms";', 'max_key_set 64K;',
         'max_key_set 1m;', 'max_keys 2;', 'max_groups 65536;',
         'include issuer.conf;', 'include %%TESTDIR%%/issu*.conf;',
-        'include none-*.conf;',
+        'include none-*.conf;', 'client_id x;', 'login_scope a openid;',
+        'client_secret "${env:MCP_TEST_SECRET}${file:secret}";',
+        'authorization_endpoint https://a/b?c; token_endpoint https://a;',
     ],
     credential => [
         'type static;', 'header X-Api-Key;', 'header Proxy-Authorization;',
@@ -214,7 +216,10 @@ my %wrong = (
         'jwks_file jwks;', 'listen 80;', 'allow tool x;', 'resource x;',
         'leeway { }', 'role r x { }', 'include none.conf;', 'include;',
         'leeway 99999999999999999999;', 'leeway 9223372036854775807y;',
-        'ssl_trusted_certificate a b;',
+        'ssl_trusted_certificate a b;', 'login_scope profile;',
+        'login_scope a\\"b openid;', 'client_id x; client_id y;',
+        'client_secret "${file:empty}";', 'client_id "";',
+        'token_endpoint x;', 'authorization_endpoint http://a/;',
     ],
     credential => [
         'value y;', 'type magic;', 'type;', 'header "X Y";', 'header X:;',
@@ -440,7 +445,7 @@ push @{$right{http}}, $keys,
 
 push @{$wrong{http}}, 'mcp_vault_keys none;', 'mcp_vault_keys;',
     'mcp_vault_keys key;', 'mcp_vault_keys vault vault;', "$keys $keys",
-    'mcp_vault_keys empty;', (map { "mcp_vault_keys vault-$_;" } 1 .. 8),
+    'mcp_vault_keys empty;', (map { "mcp_vault_keys vault-$_;" } 1 .. 9),
     "mcp_credential d { type client_credentials; $ep $secret }",
     "$keys mcp_credential d { type user; $ep $secret }",
     fetched('client_credentials', '', $ep, $secret, "$ep client_id i;",
@@ -505,17 +510,20 @@ push @{$wrong{server}}, 'credential c role=nobody;', 'credential c r;',
     'credential c; credential c role=*;';
 
 my $base64 = MIME::Base64::encode_base64('k' x 32, '');
+my $other = MIME::Base64::encode_base64('o' x 32, '');
 
-$t->write_file('vault', "# keys\n\nk2 $base64\nk-1.x $base64\n");
+$t->write_file('vault', "# keys\n\nk2 $base64\nk-1.x $other\n");
 $t->write_file('vault-1', "# none\n" . '#' x 32 . "\n");
 $t->write_file('vault-2', "k1 " . MIME::Base64::encode_base64('k' x 31, '')
                . "\n");
-$t->write_file('vault-3', "k1 $base64\nk1 $base64\n");
-$t->write_file('vault-4', join '', map { "k$_ $base64\n" } 1 .. 9);
+$t->write_file('vault-3', "k1 $base64\nk1 $other\n");
+$t->write_file('vault-4', join '', map {
+    "k$_ " . MIME::Base64::encode_base64($_ x 32, '') . "\n" } 1 .. 9);
 $t->write_file('vault-5', "k/1 $base64\n");
 $t->write_file('vault-6', "k1  $base64\n");
 $t->write_file('vault-7', "k1 $base64 x\n");
 $t->write_file('vault-8', 'k' x 33 . " $base64\n");
+$t->write_file('vault-9', "k1 $base64\nk2 $base64\n");
 
 for (['ec.pem', 'genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256'],
      ['ec384.pem', 'genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384'],

@@ -10,6 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fcntl ();
 use JSON::PP ();
 use POSIX ();
 
@@ -211,8 +212,9 @@ undef $monitor;
 
 my $old = $idp->grant('carol', lifetime => 1);
 
-is(import_of('jira', 'carol', answer($old, expires_at => time - 10))->{code},
-   0, 'an access token that has ended, with a refresh token');
+$r = import_of('jira', 'carol', answer($old, expires_at => time - 10));
+is($r->{code}, 0, 'an access token that has ended, with a refresh token');
+is($r->{json}{state}, 'active', 'is good');
 ok(MCP::Test::wait_until(10, sub { shown('jira', 'carol') > serial($old) }),
    'is refreshed');
 is(in_redis('jira', 'carol')->{version}, 2, 'and written by the gateway');
@@ -246,6 +248,14 @@ cmp_ok($redis->command('TTL', 'mcp:cred:' . $vault->name(owner('jira',
                                                                'date'))),
        '<=', 7200, 'and the record goes with it');
 
+# what has no refresh token does not end with it
+
+($tok) = given('odd', { expires_in => 3600, refresh_token_expires_in => 5 });
+is($tok->{refresh_expires}, 0, 'the end of a refresh token that is not there');
+cmp_ok($redis->command('TTL', 'mcp:cred:' . $vault->name(owner('jira',
+                                                               'odd'))),
+       '>', 3000, 'ends no record');
+
 ($tok, $r) = given('none', {});
 cmp_ok(abs($tok->{expires} - $now - 300), '<=', 5,
        'no end: by the habits of the provider');
@@ -259,8 +269,15 @@ is(import_of('hub', 'alice', { access_token => secret('ghu-abc'),
 ($tok) = given('file', { expires_in => 60 });
 $t->write_file('tokens.json', '{"access_token":"' . secret('at-of-file')
                . '","expires_in":60}');
-is(ctl(qw/ credential import jira --user file --file /,
-       "$d/tokens.json")->{code}, 0, '--file');
+chmod 0600, "$d/tokens.json";
+$r = ctl(qw/ credential import jira --user file --file /, "$d/tokens.json");
+is($r->{code}, 0, '--file');
+unlike($r->{err}, qr/others/, 'which is nobody else\'s to read');
+chmod 0640, "$d/tokens.json";
+like(ctl(qw/ credential import jira --user file --file /,
+         "$d/tokens.json")->{err},
+     qr/others may read "\S+tokens\.json" \(mode 0640\)/,
+     'it is said when others may read it');
 is(in_redis('jira', 'file')->{tokens}{access_token}, 'at-of-file', 'is read');
 
 is(import_of('jira', "\xc3\xbc \"x\"", { access_token => secret('at-utf8'),
@@ -268,6 +285,72 @@ is(import_of('jira', "\xc3\xbc \"x\"", { access_token => secret('at-utf8'),
    'a user of many characters');
 is(in_redis('jira', "\xc3\xbc \"x\"")->{tokens}{access_token}, 'at-utf8',
    'is that user');
+
+
+# ---- nothing of it is kept in memory, either: a run is stopped where it says
+# how it went, since nobody reads that, and is looked at
+
+sub remembers {
+    my ($c, $stdin, $texts, @args) = @_;
+
+    pipe my $from, my $to or die "pipe: $!";
+    fcntl $to, Fcntl::F_SETFL(), Fcntl::O_WRONLY() | Fcntl::O_NONBLOCK();
+    1 while syswrite $to, 'x' x 4096;
+    1 while syswrite $to, 'x';
+    fcntl $to, Fcntl::F_SETFL(), Fcntl::O_WRONLY();
+    $t->write_file('stdin', $stdin);
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        open STDIN, '<', "$d/stdin";
+        open STDOUT, '>&', $to;
+        open STDERR, '>', '/dev/null';
+        exec $MCP::Ctl::MCPCTL, '--conf', $c->{conf}, @args;
+    }
+
+    ok(MCP::Test::wait_until(20, sub {
+        open my $fh, '<', "/proc/$pid/wchan";
+        return (<$fh> // '') =~ /pipe_w/;
+    }), "it waits: @args");
+
+    open my $maps, '<', "/proc/$pid/maps" or die "maps: $!";
+    open my $mem, '<:raw', "/proc/$pid/mem" or die "mem: $!";
+    my %found;
+
+    no warnings 'portable';
+
+    while (<$maps>) {
+        my ($start, $end) = /^(\w+)-(\w+) rw-p / or next;
+        my $left = hex($end) - hex $start;
+
+        next if $left > 1 << 26;
+        sysseek $mem, hex $start, 0 or next;
+        sysread $mem, my $bytes, $left or next;
+        $found{$_}++ for grep { index($bytes, $_) >= 0 } @$texts;
+    }
+
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+    unlink "$d/stdin";
+
+    return join ' ', sort keys %found;
+}
+
+my @forget = map { secret($_) } 'at-FORGET-me-0123456789', 'rt-FORGET-me-0123',
+             'id.FORGET.me';
+my $forget = '{"access_token":"' . join('","refresh_token":"', @forget[0, 1])
+             . '","expires_in":3600,"id_token":"' . $forget[2] . '"}';
+my $key = $vault->{keys}[0][1];
+
+for my $args ([qw/ credential import jira --user forgetful /],
+              [qw/ credential import jira --user forgetful --file /, "$d/stdin"],
+              [qw/ credential show jira --user forgetful /],
+              [qw/ --json credential list --user forgetful /])
+{
+    is(remembers($ctl, $forget, [@forget, $key, 'forgetful'], @$args), 'forgetful',
+       'it remembers who it was, and no token, and no key');
+}
 
 
 # ---- what is refused, without a word of what was given
@@ -395,6 +478,15 @@ for (['nobody has it', 1, qw/ credential show jira --user nobody /],
     is($r->{code}, $code, "$what: said") or diag($r->{err});
 }
 
+# one that has ended, and cannot be refreshed
+
+$vault->write($redis, owner('jira', 'ended'),
+              { access_token => secret('at-ended-0123'),
+                expires => time - 10 });
+is(row(ctl(qw/ --json credential show jira --user ended /)->{json}, 'state'),
+   'expired', 'one that has ended');
+ctl(qw/ credential delete jira --user ended /);
+
 # the note of a refresh
 
 $redis->command('HSET', "mcp:cred:$name", 'fl', "3 1000000000 n:1 1000000001");
@@ -438,6 +530,23 @@ $redis->command('HSET', "mcp:cred:$bobs", 'meta', $meta);
 $r = ctl(qw/ --json credential list --user bob /);
 is($r->{code}, 3, "alice's tokens with bob's name on them");
 is(row($r->{json}, 'state'), 'unreadable', 'do not open');
+
+# nor does it help that somebody with the keys sealed another name for her place
+
+my $alices = in_redis('jira', 'alice')->{raw}{meta};
+
+for my $who ('"credential":"jira","issuer":"' . $iss . '","user":"bob"',
+             '"credential":"wiki","issuer":"' . $iss . '","user":"alice"')
+{
+    ($meta) = $vault->seal({ subject => $name }, 'meta', 0, "{$who}");
+    $redis->command('HSET', "mcp:cred:$name", 'meta', $meta);
+    $r = ctl(qw/ --json credential show --record /, $name);
+    is($r->{code}, 3, "a name that is not of this place: $who");
+    is("$r->{json}[0]{state} " . ($r->{json}[0]{user} // '-'), 'unreadable -',
+       'is not believed');
+}
+
+$redis->command('HSET', "mcp:cred:$name", 'meta', $alices);
 
 # nor of another version, nor when a bit of it is another
 
@@ -528,12 +637,15 @@ $redis->command('HSET', 'mcp:cred:' . 'a' x 32, v => 1, st => 'active',
                 tok => 'junk', meta => 'junk', exp => 0);
 $redis->command('SADD', 'mcp:creds', 'a' x 32, 'b' x 32, "junk\e[31m");
 $redis->command('HSET', 'mcp:cred:' . 'c' x 32, v => 'junk');
-$redis->command('SADD', 'mcp:creds', 'c' x 32);
+$redis->command('HSET', 'mcp:cred:' . 'e' x 32, %raw, v => '9' x 16);
+$redis->command('HSET', 'mcp:cred:' . 'f' x 32, %raw, exp => '9' x 16);
+$redis->command('SADD', 'mcp:creds', map { $_ x 32 } qw/ c e f /);
 
 $r = ctl(qw/ credential list /);
 is($r->{code}, 3, 'records that are none');
 like($r->{err}, qr/record a{32}: it does not open/, 'one');
-like($r->{err}, qr/record c{32} in Redis is none/, 'another');
+like($r->{err}, qr/record $_ in Redis is none/, 'another')
+    for map { $_ x 32 } qw/ c e f /;
 like($r->{err}, qr/"junk\\u001b\[31m" .*is no name/, 'a name that is none');
 is($redis->command('SISMEMBER', 'mcp:creds', 'b' x 32), 0,
    'a name without a record goes');
@@ -542,7 +654,8 @@ $r = ctl(qw/ --json credential delete --record /, 'a' x 32);
 is($r->{code}, 0, 'deleted by its name') or diag($r->{err});
 is($redis->command('EXISTS', 'mcp:cred:' . 'a' x 32), 0, 'it is gone');
 is($redis->command('SISMEMBER', 'mcp:creds', 'a' x 32), 0, 'so is the name');
-$redis->command('SREM', 'mcp:creds', "junk\e[31m", 'c' x 32);
+$redis->command('SREM', 'mcp:creds', "junk\e[31m",
+                map { $_ x 32 } qw/ c e f /);
 
 
 # ---- while a gateway refreshes: what it brings home has no place any more
@@ -733,10 +846,10 @@ $_ = join ' ', /(?<![\w|])(\+[\w|]+)/g for $gw, $op;
 my $strict = MCP::Redis->start($t, port => 0, name => 'strict',
     admin => [qw/ default /, ''],
     users => ['default on nopass ~* &* +@all',
-              "gw on >word ~mcp:* &mcp:* -\@all $gw",
-              "op on >word ~mcp:* &mcp:* -\@all $gw $op"]);
+              "gw on >pass-word-of-redis ~mcp:* &mcp:* -\@all $gw",
+              "op on >pass-word-of-redis ~mcp:* &mcp:* -\@all $gw $op"]);
 
-$t->write_file('word', "word\n");
+$t->write_file('word', secret('pass-word-of-redis') . "\n");
 
 sub at_strict {
     my ($user) = @_;
@@ -771,6 +884,11 @@ is($strict->command('SISMEMBER', 'mcp:creds', 'd' x 32), 0,
 $vault->add_key('k2');
 is(ctl($operator, qw/ --json vault rekey /)->{json}{resealed}, 1,
    'ACL: a rekey');
+
+is(remembers($operator, '', ['pass-word-of-redis', $vault->{keys}[0][1],
+                             'mcp:'],
+             qw/ credential list --all /), 'mcp:',
+   'nor is the password of Redis remembered');
 
 my $denied = $strict->command('ACL', 'LOG');
 is(scalar @$denied, 0, 'ACL: nothing was denied') or diag(explain($denied));

@@ -117,6 +117,11 @@ for (1 .. 3) {
 
 is(scalar keys %seen, 3, 'each is another');
 
+for my $at (3, 17, 31) {
+    my %part = map { substr($_, $at, 14) => 1 } keys %seen;
+    is(scalar keys %part, 3, "in each part: from $at");
+}
+
 my $r = $ctl->run(qw/ vault new-key /);
 like($r->{out}, qr/\Ak20\d\d-\d\d-\d\d \S{44}\n\z/, 'named by the day');
 $t->write_file('made.keys', "# ours\n$r->{out}" . (keys %seen)[0]);
@@ -202,6 +207,30 @@ is(call('jira', 'alice')->{user}, 'alice', 'a gateway with the new key alone');
 ok(call('bot', 'alice')->{serial}, 'for its own too');
 
 
+# one half is under another key than the other: both get the first one
+
+$vault->add_key('k1a');
+
+for my $half (qw/ tok meta /) {
+    my $name = $name{alice};
+
+    is(raw($name)->{$half} =~ /\A\x01\x02k2/ ? 1 : 0, 1, "$half: the old one");
+
+    my %was = %{raw($name)};
+
+    rekey({ left => 0 }, 'both');
+    $redis->command('HSET', "mcp:cred:$name", $half, $was{$half});
+    rekey({ records => 4, resealed => 1, already => 3, left => 0 },
+          "$half alone");
+    like(raw($name)->{$_}, qr/\A\x01\x03k1a/, "$_: the first key")
+        for qw/ tok meta /;
+    $redis->command('HSET', "mcp:cred:$name", %was);
+}
+
+rekey({ left => 0 }, 'as before');
+$vault->remove_key('k2');
+
+
 # ---- what does not open is left, and told of
 
 my $none = MCP::Vault->new($t, ids => ['k0'], name => 'other.keys');
@@ -264,7 +293,7 @@ ctl(qw/ credential delete --record /, $vault->name(owner('frank')));
 $redis->command('SREM', 'mcp:creds', 'x' x 32);
 $r = ctl(qw/ vault rekey /);
 is($r->{code}, 0, 'all is well') or diag($r->{err});
-like($r->{out}, qr/^k2, k0 may go when no gateway/m, 'keys that may go');
+like($r->{out}, qr/^k1a, k0 may go when no gateway/m, 'keys that may go');
 $vault->remove_key('k0');
 
 
@@ -376,6 +405,67 @@ for my $user (1 .. $users) {
 }
 
 
+# ---- the commands of docs/guides/vault-keys.md, as they stand there
+
+my ($guide) = MCP::Ctl::slurp("$FindBin::Bin/../docs/guides/vault-keys.md");
+my @commands = map { s/^ +//mgr } $guide =~ /^ *```sh\n(.*?)^ *```/msg;
+
+is(scalar @commands, 4, 'commands of the guide') or diag("@commands");
+
+my ($first, $which, $append, $anew) = @commands;
+my $ring = "$d/guide.keys";
+
+$t->write_file('guide.conf', $t->expand(conf($ring)));
+
+sub guide {
+    my ($command) = @_;
+
+    $command =~ s/\bmcpctl\b/'$MCP::Ctl::MCPCTL' --conf '$d\/guide.conf'/g;
+    $command =~ s!/etc/nginx/mcp_vault\.keys!$ring!g;
+    $command =~ s/^nginx -t && nginx -s reload\n//m;
+
+    my $out = qx{ umask 022; ( $command ) 2>&1 };
+    push @said, $out;
+    return ($? >> 8, $out);
+}
+
+is((guide($first))[0], 0, 'the first key');
+is((stat $ring)[2] & 07777, 0600, 'is for nobody else to read');
+is($ctl->run({ conf => "$d/guide.conf" }, qw/ config check /)->{code}, 0,
+   'and is one');
+
+is($ctl->run({ conf => "$d/guide.conf",
+               stdin => '{"access_token":"at-guide","expires_in":3600}' },
+             qw/ credential import jira --user guide /)->{code}, 0,
+   'somebody has a grant');
+
+is((guide($append))[0], 0, 'another key');
+is($ctl->run({ conf => "$d/guide.conf" }, qw/ config check /)->{code}, 0,
+   'at the end of the file');
+
+my @ring = grep { /\S/ } split /^/, MCP::Ctl::slurp($ring);
+is(scalar @ring, 2, 'two lines');
+
+# (grants of the rest of this test are under keys that this file lacks)
+
+$t->write_file('guide.keys', $ring[1] . $ring[0]);
+
+my ($code, $told) = guide($anew);
+is($code, 3, 'sealed anew, but for what does not open');
+like($told, qr/^key k2026-11: 1 of \d+ sealed anew, 0 were already, \d+ left$/m,
+     'which is said');
+unlike($told, qr/may go/, 'no key may go');
+
+($code, $told) = guide($which);
+like($told, qr/sealed with the key "k4", which "\Q$ring\E" does not have/,
+     'which key they need');
+like($told, qr/^jira +guide .* k2026-11 /m, 'and who has the new one');
+is($ctl->run({ conf => "$d/guide.conf" },
+             qw/ credential delete jira --user guide /)->{code}, 0, 'and gone');
+$redis->command('DEL', 'mcp:cred:' . $vault->name(owner('guide')));
+$redis->command('SREM', 'mcp:creds', $vault->name(owner('guide')));
+
+
 # ---- what cannot be done
 
 rekey({ already => 4 + 4 + 3 }, 'no change')
@@ -391,6 +481,74 @@ is(keys_of(), $was, 'is not done');
 is($ctl->run({ conf => "$d/unwritable.conf" },
              qw/ vault rekey --no-audit /)->{code}, 0, '--no-audit');
 unlike(keys_of(), qr/k4/, 'is');
+
+# killed wherever it is, and two at once: every record is whole all the time
+
+my $crowd = $MCP::Test::SAN ? 20 : 60;
+my $conf = $ctl->{conf};
+
+for my $n (1 .. $crowd) {
+    my $r = $ctl->run({ stdin => qq({"access_token":"at-crowd-$n",)
+                                 . '"expires_in":3600}' },
+                      qw/ credential import --no-audit jira --user /,
+                      "crowd$n");
+    fail("crowd$n: $r->{err}") if $r->{code};
+}
+
+for my $round (1 .. 6) {
+    $vault->add_key("r$round");
+    $vault->remove_key('r' . ($round - 2)) if $round > 2;
+
+    my @two = map {
+        my $pid = fork // die "fork: $!";
+
+        if ($pid == 0) {
+            open STDOUT, '>', '/dev/null';
+            open STDERR, '>', '/dev/null';
+            exec $MCP::Ctl::MCPCTL, '--conf', $conf, qw/ vault rekey /;
+        }
+
+        $pid;
+    } 1, 2;
+
+    # (whatever they have done by then)
+
+    select undef, undef, undef, rand 0.05;
+    kill 'KILL', @two;
+    waitpid $_, 0 for @two;
+
+    my $r = ctl(qw/ --json credential list /);
+    is($r->{code}, 0, "round $round: all open") or diag($r->{err});
+    rekey({ left => 0, complete => JSON::PP::true }, 'the rest');
+    is(keys_of() =~ s/\br$round\b//gr =~ s/ //gr, '', 'all have the new key');
+}
+
+is(join(' ', grep {
+       my $got = $vault->read($redis, owner("crowd$_"));
+       "$got->{version} $got->{tokens}{access_token}" ne "1 at-crowd-$_"
+   } 1 .. $crowd), '', 'every grant is what it was');
+
+# a walk that did not come to its end says of no key that it may go
+
+$vault->add_key('k6');
+$redis->command('RENAME', 'mcp:creds', 'names');
+$redis->command('SET', 'mcp:creds', 'no set');
+
+for my $r (ctl(qw/ vault rekey /), ctl(qw/ --json vault rekey /)) {
+    is($r->{code}, 3, 'the names cannot be read');
+    unlike($r->{out}, qr/may go/, 'no key may go');
+    unlike($r->{out}, qr/\b0 left|"left": 0/, 'nor is none left');
+}
+
+$redis->command('RENAME', 'names', 'mcp:creds');
+$redis->command('CONFIG', 'SET', 'maxmemory', 1);
+$r = ctl(qw/ vault rekey /);
+is($r->{code}, 3, 'no record can be written');
+unlike($r->{out}, qr/may go/, 'no key may go');
+is((audit())[-1]{decision}, 'error', 'which is on record');
+$redis->command('CONFIG', 'SET', 'maxmemory', 0);
+rekey({ left => 0 }, 'when all is well again');
+like(ctl(qw/ vault rekey /)->{out}, qr/may go/, 'they may');
 
 $redis->kill;
 is(ctl(qw/ vault rekey /)->{code}, 3, 'Redis is down');

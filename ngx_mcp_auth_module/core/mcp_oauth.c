@@ -16,6 +16,7 @@
 
 
 #define MCP_OAUTH_LIFETIME  (10LL * 366 * 86400)    /* s; longer ones are cut */
+#define MCP_OAUTH_SHORT     300         /* s, when expires_in is strange */
 #define MCP_OAUTH_SCOPE     4096
 
 
@@ -55,6 +56,10 @@ static const mcp_oauth_error_t *mcp_oauth_known(json_t *error);
 static int mcp_oauth_is(json_t *value, const char *text);
 static const char *mcp_oauth_tokens(const mcp_oauth_request_t *req,
     json_t *top, const mcp_mem_t *mem, mcp_oauth_answer_t *a);
+static const char *mcp_oauth_rest(const mcp_oauth_request_t *req, json_t *at,
+    const mcp_mem_t *mem, mcp_oauth_answer_t *a);
+static int mcp_oauth_scope(json_t *object, const mcp_mem_t *mem,
+    mcp_str_t *out);
 static int mcp_oauth_token(json_t *object, const char *key,
     const mcp_mem_t *mem, mcp_str_t *out);
 static int mcp_oauth_seconds(json_t *object, const char *key, int64_t *out);
@@ -410,6 +415,11 @@ mcp_oauth_grant(const mcp_oauth_request_t *req, mcp_oauth_form_t *f)
     case MCP_OAUTH_REFRESH:
         mcp_oauth_text(f, "grant_type", "refresh_token");
         mcp_oauth_field(f, "refresh_token", &req->token);
+
+        /* scope and audience are as granted; RFC 8707 2.2 wants this one again:
+         * else it may be a token for something else */
+
+        mcp_oauth_field(f, "resource", &req->resource);
         return;
 
     case MCP_OAUTH_EXCHANGE:
@@ -649,6 +659,13 @@ mcp_oauth_status(unsigned status, mcp_oauth_answer_t *a)
                                                     : MCP_OAUTH_TRANSIENT;
         a->error = "http_5xx";
 
+    } else if (status == 408) {
+
+        /* it waited for us, or somebody in front of it did */
+
+        a->class = MCP_OAUTH_UNKNOWN;
+        a->error = "http_408";
+
     } else if (status == 401) {
         a->class = MCP_OAUTH_CLIENT_BAD;
         a->error = "http_401";
@@ -699,10 +716,13 @@ mcp_oauth_refused(const mcp_oauth_request_t *req, json_t *top, unsigned status,
 
     e = mcp_oauth_known(error);
 
-    /* who is overloaded judges nobody: some say access_denied with a 429 */
+    /* who is overloaded judges nobody: some say access_denied with a 429; of
+     * 502 and 504 no word says what became of the request */
 
-    if (e && e->class != MCP_OAUTH_TRANSIENT
-        && (status == 429 || status >= 500))
+    if (e
+        && (status == 502 || status == 504
+            || (e->class != MCP_OAUTH_TRANSIENT
+                && (status == 429 || status >= 500))))
     {
         e = NULL;
     }
@@ -772,8 +792,8 @@ static const char *
 mcp_oauth_tokens(const mcp_oauth_request_t *req, json_t *top,
     const mcp_mem_t *mem, mcp_oauth_answer_t *a)
 {
-    json_t           *at, *type, *scope;
-    const char       *key;
+    json_t           *at, *type;
+    const char       *key, *error;
     const mcp_str_t  *within;
 
     at = top;
@@ -809,28 +829,16 @@ mcp_oauth_tokens(const mcp_oauth_request_t *req, json_t *top,
         return "token_type";
     }
 
-    if (mcp_oauth_token(at, "refresh_token", mem, &a->refresh_token) != MCP_OK
-        || mcp_oauth_token(at, "id_token", mem, &a->id_token) != MCP_OK)
+    if (mcp_oauth_token(at, "refresh_token", mem, &a->refresh_token)
+        != MCP_OK)
     {
         return "bad_token";
     }
 
-    scope = json_object_get(at, "scope");
+    error = mcp_oauth_rest(req, at, mem, a);
 
-    if (scope && !json_is_null(scope)) {
-        if (!json_is_string(scope)
-            || json_string_length(scope) > MCP_OAUTH_SCOPE
-            || mcp_str_dup(mem, &a->scope, json_string_value(scope),
-                           json_string_length(scope)) != MCP_OK)
-        {
-            return "bad_scope";
-        }
-    }
-
-    a->expires_in = req->provider->lifetime;
-
-    if (mcp_oauth_seconds(at, "expires_in", &a->expires_in) != MCP_OK) {
-        return "bad_expires_in";
+    if (error) {
+        return error;
     }
 
     /* nothing hangs on it: no grant is lost for a strange one, 0 or -1 */
@@ -841,6 +849,66 @@ mcp_oauth_tokens(const mcp_oauth_request_t *req, json_t *top,
     a->class = MCP_OAUTH_OK;
 
     return NULL;
+}
+
+
+/*
+ * What stands beside the tokens; NULL, or what is wrong with it.  The refresh
+ * token of a refresh may be used up: what came in its place is not thrown away
+ * for something that can be done without.
+ */
+static const char *
+mcp_oauth_rest(const mcp_oauth_request_t *req, json_t *at,
+    const mcp_mem_t *mem, mcp_oauth_answer_t *a)
+{
+    unsigned  refresh;
+
+    refresh = (req->grant == MCP_OAUTH_REFRESH);
+
+    if (mcp_oauth_token(at, "id_token", mem, &a->id_token) != MCP_OK
+        && !refresh)
+    {
+        return "bad_token";
+    }
+
+    if (mcp_oauth_scope(at, mem, &a->scope) != MCP_OK && !refresh) {
+        return "bad_scope";
+    }
+
+    a->expires_in = req->provider->lifetime;
+
+    if (mcp_oauth_seconds(at, "expires_in", &a->expires_in) != MCP_OK) {
+
+        if (!refresh) {
+            return "bad_expires_in";
+        }
+
+        a->expires_in = MCP_OAUTH_SHORT;
+    }
+
+    return NULL;
+}
+
+
+static int
+mcp_oauth_scope(json_t *object, const mcp_mem_t *mem, mcp_str_t *out)
+{
+    json_t  *scope;
+
+    scope = json_object_get(object, "scope");
+
+    if (scope == NULL || json_is_null(scope)) {
+        return MCP_OK;
+    }
+
+    if (!json_is_string(scope)
+        || json_string_length(scope) > MCP_OAUTH_SCOPE)
+    {
+        return MCP_ERROR;
+    }
+
+    return mcp_str_dup(mem, out, json_string_value(scope),
+                       json_string_length(scope));
 }
 
 

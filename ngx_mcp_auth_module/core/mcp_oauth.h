@@ -137,8 +137,11 @@ mcp_oauth_class_e mcp_oauth_revoked(const mcp_oauth_request_t *req,
  * mem.  An answer that is no JSON, too large, truncated, has a token that
  * cannot be a header's value, or another token_type than Bearer, is never
  * MCP_OAUTH_OK; one of status 2xx that cannot be understood is
- * MCP_OAUTH_UNKNOWN.  error texts of the provider are never copied: error is
- * one of a fixed set of words ("invalid_grant", "http_5xx", ...).
+ * MCP_OAUTH_UNKNOWN.  What stands beside the tokens has to make sense as well,
+ * but in the answer of a refresh: there scope and id_token are left out then,
+ * and expires_in is taken for 300.  Error texts of the provider are never
+ * copied: error is one of a fixed set of words ("invalid_grant", "http_5xx",
+ * ...).
  */
 void mcp_oauth_answer(const mcp_oauth_request_t *req, unsigned status,
     const mcp_str_t *body, const mcp_mem_t *mem, mcp_oauth_answer_t *a);

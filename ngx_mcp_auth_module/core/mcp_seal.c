@@ -157,6 +157,11 @@ mcp_seal_nonce(const mcp_seal_key_t *k, const mcp_str_t *parts,
 
     mcp_digest_init(&d, &k->nonce);
 
+    /* how many: the last part is not the beginning of a value */
+
+    mcp_gcm_length(nparts, length);
+    mcp_digest_update(&d, length, sizeof(length));
+
     for (i = 0; i < nparts; i++) {
         mcp_gcm_length(parts[i].len, length);
         mcp_digest_update(&d, length, sizeof(length));

@@ -1,9 +1,11 @@
 /*
  * Records of credentials: names, seals, what is in them.  See mcp_vault.h.
  *
- * Opening is strict: a record that this version did not write, or that was
- * changed, moved or rolled back, does not open.  Whatever had a secret is
- * cleansed here; outputs are the caller's to cleanse.
+ * Opening is strict: a value that nobody with a key of the ring sealed, or
+ * that was changed or moved to another record, field or version, does not
+ * open.  Of a whole record that is put back as it was no seal tells.  Keys are
+ * cleansed here, and what did not open; outputs are the caller's to cleanse.
+ * What jansson frees is as it was, but in mcpctl, which wipes it.
  */
 
 #include "mcp_vault.h"
@@ -91,6 +93,7 @@ mcp_vault_key_line(const mcp_str_t *line, const mcp_mem_t *mem,
 {
     int               n;
     size_t            i;
+    unsigned          twice;
     mcp_str_t         id;
     mcp_vault_key_t  *k;
     unsigned char     c, key[36];
@@ -141,6 +144,19 @@ mcp_vault_key_line(const mcp_str_t *line, const mcp_mem_t *mem,
         ERR_clear_error();
         OPENSSL_cleanse(key, sizeof(key));
         *error = "the key is not in base64";
+        return MCP_ERROR;
+    }
+
+    twice = 0;
+
+    for (i = 0; i < ring->nkeys; i++) {
+        twice |= CRYPTO_memcmp(ring->keys[i].key, key,
+                               sizeof(ring->keys[i].key)) == 0;
+    }
+
+    if (twice) {
+        OPENSSL_cleanse(key, sizeof(key));
+        *error = "the key is there twice: another id makes no new key of it";
         return MCP_ERROR;
     }
 

@@ -64,6 +64,9 @@ static const mcpctl_directive_t  mcpctl_directives[] = {
     mcpctl_block("server", MCPCTL_HTTP, 1, 1, mcpctl_conf_level),
     mcpctl_block("location", MCPCTL_SERVER|MCPCTL_LOCATION, 2, 3,
                  mcpctl_conf_level),
+    mcpctl_line("listen", MCPCTL_SERVER, 2, MCPCTL_MORE, mcpctl_conf_listen),
+    mcpctl_line("server_name", MCPCTL_SERVER, 2, MCPCTL_MORE,
+                mcpctl_conf_server_name),
     mcpctl_block("if", MCPCTL_SERVER|MCPCTL_LOCATION, 2, MCPCTL_MORE,
                  mcpctl_conf_if),
     mcpctl_block("limit_except", MCPCTL_LOCATION, 2, MCPCTL_MORE,
@@ -74,6 +77,7 @@ static const mcpctl_directive_t  mcpctl_directives[] = {
     mcpctl_line("mcp_auth", MCPCTL_SERVER|MCPCTL_LOCATION, 2, 2,
                 mcpctl_conf_auth),
     mcpctl_line("mcp_status", MCPCTL_LOCATION, 1, 1, mcpctl_conf_status),
+    mcpctl_line("mcp_connect", MCPCTL_LOCATION, 2, 3, mcpctl_conf_connect),
     mcpctl_line("mcp_zone", MCPCTL_HTTP, 2, 2, mcpctl_conf_zone),
     mcpctl_line("mcp_audit", MCPCTL_LOC, 2, MCPCTL_MORE, mcpctl_conf_audit),
     mcpctl_line("mcp_audit_key", MCPCTL_HTTP, 2, 2, mcpctl_conf_audit_key),
@@ -124,6 +128,15 @@ static const mcpctl_directive_t  mcpctl_directives[] = {
                 mcpctl_conf_issuer_line),
     mcpctl_line("role", MCPCTL_ISSUER, 3, MCPCTL_MORE,
                 mcpctl_conf_issuer_line),
+    mcpctl_line("client_id", MCPCTL_ISSUER, 2, 2, mcpctl_conf_issuer_login),
+    mcpctl_line("client_secret", MCPCTL_ISSUER, 2, 2,
+                mcpctl_conf_issuer_login),
+    mcpctl_line("login_scope", MCPCTL_ISSUER, 2, MCPCTL_MORE,
+                mcpctl_conf_issuer_login),
+    mcpctl_line("authorization_endpoint", MCPCTL_ISSUER, 2, 2,
+                mcpctl_conf_issuer_login),
+    mcpctl_line("token_endpoint", MCPCTL_ISSUER, 2, 2,
+                mcpctl_conf_issuer_login),
 
     mcpctl_block("mcp_credential", MCPCTL_HTTP, 2, 2,
                  mcpctl_conf_credential),
@@ -585,6 +598,10 @@ mcpctl_conf_level(mcpctl_parser_t *ps)
 
     mcpctl_push(ps->ctl, &ps->levels, level);
 
+    if (context == MCPCTL_LOCATION) {
+        mcpctl_conf_location(ps, level);
+    }
+
     ps->level = level;
     rc = mcpctl_parse_block(ps, context);
     ps->level = level->up;
@@ -625,7 +642,12 @@ mcpctl_conf_auth(mcpctl_parser_t *ps)
 static int
 mcpctl_conf_status(mcpctl_parser_t *ps)
 {
-    (void) ps;
+    if (ps->level->handler) {
+        return mcpctl_read_error(&ps->rd, "\"mcp_status\" directive cannot "
+                                 "share its location with another handler");
+    }
+
+    ps->level->handler = 1;
 
     return MCP_OK;
 }
@@ -729,7 +751,9 @@ mcpctl_finish(mcpctl_parser_t *ps)
         }
     }
 
-    if (mcpctl_finish_vault(ps) != MCP_OK) {
+    if (mcpctl_finish_vault(ps) != MCP_OK
+        || mcpctl_finish_connect(ps) != MCP_OK)
+    {
         return MCP_ERROR;
     }
 
@@ -797,6 +821,13 @@ mcpctl_finish_level(mcpctl_parser_t *ps, mcpctl_level_t *level)
 
     if (level->auth.len == 0) {
         return MCP_OK;
+    }
+
+    if (level->connect) {
+        return mcpctl_place_error(ps->ctl, &level->connect->place,
+                                  "mcp_connect is for browsers, which have no "
+                                  "token for mcp_auth \"%s\"; \"mcp_auth "
+                                  "off\" is meant", level->auth.data);
     }
 
     sv = mcpctl_conf_server(ps->conf, &level->auth);

@@ -47,6 +47,12 @@ typedef struct {
     int64_t              max_key_set;           /* bytes */
     int64_t              max_keys;
 
+    mcp_str_t            client_id;     /* as written, */
+    mcp_str_t            client_secret; /* see mcpctl_secret() */
+    mcp_str_t            login_scope;
+    mcp_str_t            authorization_endpoint;
+    mcp_str_t            token_endpoint;
+
     mcpctl_place_t       place;
 } mcpctl_issuer_t;
 
@@ -88,6 +94,16 @@ typedef struct {
     unsigned             value;         /* was there */
     unsigned             seen;          /* bits: which lines */
 } mcpctl_credential_t;
+
+
+/* mcp_connect login=ISSUER [url=URL] */
+typedef struct {
+    mcp_str_t            login;         /* name of the issuer */
+    mcpctl_issuer_t     *issuer;
+    mcp_str_t            url;
+    mcp_str_t            path;          /* of the location */
+    mcpctl_place_t       place;
+} mcpctl_connect_t;
 
 
 /* credential NAME [role=ROLE] of an mcp_server */
@@ -159,6 +175,7 @@ struct mcpctl_conf_s {
     mcpctl_list_t        issuers;       /* mcpctl_issuer_t */
     mcpctl_list_t        credentials;   /* mcpctl_credential_t */
     mcpctl_list_t        servers;       /* mcpctl_server_t */
+    mcpctl_list_t        connects;      /* mcpctl_connect_t */
 
     mcp_str_t            roles[MCP_MAX_ROLES];  /* by number; [0] is "*" */
     unsigned             nroles;

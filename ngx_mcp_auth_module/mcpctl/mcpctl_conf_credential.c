@@ -40,7 +40,6 @@ static int mcpctl_credential_value(mcpctl_parser_t *ps, void *to);
 static int mcpctl_credential_provider(mcpctl_parser_t *ps, void *to);
 static int mcpctl_credential_auth(mcpctl_parser_t *ps, void *to);
 static int mcpctl_credential_text(mcpctl_parser_t *ps, void *to);
-static int mcpctl_credential_words(mcpctl_parser_t *ps, void *to);
 static int mcpctl_credential_secret(mcpctl_parser_t *ps, void *to);
 static int mcpctl_credential_url(mcpctl_parser_t *ps, void *to);
 static int mcpctl_credential_time(mcpctl_parser_t *ps, void *to);
@@ -51,8 +50,6 @@ static int mcpctl_credential_add(mcpctl_parser_t *ps, const mcp_str_t *name,
     const mcp_str_t *value);
 static int mcpctl_credential_push(mcpctl_parser_t *ps,
     const mcp_str_t *name);
-static int mcpctl_credential_resolve(mcpctl_parser_t *ps,
-    const unsigned char *data, size_t len);
 static int mcpctl_credential_complete(mcpctl_parser_t *ps,
     mcpctl_credential_t *cr);
 static int mcpctl_credential_headers(mcpctl_parser_t *ps,
@@ -90,7 +87,7 @@ static const mcpctl_credential_line_t  mcpctl_credential_lines[] = {
       mcpctl_of(key_id), 0 },
     { "assertion_audience", MCPCTL_FOR_FETCHED, mcpctl_credential_text,
       mcpctl_of(assertion_audience), 0 },
-    { "scope", MCPCTL_FOR_FETCHED, mcpctl_credential_words,
+    { "scope", MCPCTL_FOR_FETCHED, mcpctl_parse_scopes,
       mcpctl_of(scope), 0 },
     { "audience", MCPCTL_FOR_FETCHED, mcpctl_credential_text,
       mcpctl_of(audience), 0 },
@@ -285,7 +282,7 @@ mcpctl_credential_value(mcpctl_parser_t *ps, void *to)
 
     ps->credential->value = 1;
 
-    return mcpctl_credential_resolve(ps, value->data, value->len);
+    return mcpctl_parse_secret(ps, value->data, value->len);
 }
 
 
@@ -350,17 +347,17 @@ mcpctl_credential_add(mcpctl_parser_t *ps, const mcp_str_t *name,
             return mcpctl_read_error(&ps->rd, "the value is empty");
         }
 
-        return mcpctl_credential_resolve(ps, value->data, value->len);
+        return mcpctl_parse_secret(ps, value->data, value->len);
     }
 
     ps->credential->token = 1;
     before = (size_t) (mark - (char *) value->data);
 
-    if (mcpctl_credential_resolve(ps, value->data, before) != MCP_OK) {
+    if (mcpctl_parse_secret(ps, value->data, before) != MCP_OK) {
         return MCP_ERROR;
     }
 
-    return mcpctl_credential_resolve(ps, (unsigned char *) mark + len,
+    return mcpctl_parse_secret(ps, (unsigned char *) mark + len,
                                      value->len - before - len);
 }
 
@@ -397,8 +394,8 @@ mcpctl_credential_push(mcpctl_parser_t *ps, const mcp_str_t *name)
 
 
 /* What it stands for has to be there. */
-static int
-mcpctl_credential_resolve(mcpctl_parser_t *ps, const unsigned char *data,
+int
+mcpctl_parse_secret(mcpctl_parser_t *ps, const unsigned char *data,
     size_t len)
 {
     mcp_str_t  text, secret;
@@ -411,8 +408,11 @@ mcpctl_credential_resolve(mcpctl_parser_t *ps, const unsigned char *data,
     text.len = len;
 
     if (mcpctl_secret(ps->ctl, &text, &secret) != MCPCTL_OK) {
-        return mcpctl_read_error(&ps->rd, "mcp_credential \"%s\" cannot use "
-                                 "\"%s\"", ps->credential->name.data,
+        return mcpctl_read_error(&ps->rd, "%s \"%s\" cannot use \"%s\"",
+                                 ps->credential ? "mcp_credential"
+                                                : "mcp_issuer",
+                                 ps->credential ? ps->credential->name.data
+                                                : ps->issuer->name.data,
                                  mcpctl_word(ps, 0)->data);
     }
 
@@ -521,8 +521,8 @@ mcpctl_credential_text(mcpctl_parser_t *ps, void *to)
 
 
 /* Words, joined by single spaces; "a b" are two. */
-static int
-mcpctl_credential_words(mcpctl_parser_t *ps, void *to)
+int
+mcpctl_parse_scopes(mcpctl_parser_t *ps, void *to)
 {
     mcp_str_t *text = to;
 
@@ -575,7 +575,7 @@ mcpctl_credential_secret(mcpctl_parser_t *ps, void *to)
     value = mcpctl_word(ps, 1);
     *(mcp_str_t *) to = *value;
 
-    return mcpctl_credential_resolve(ps, value->data, value->len);
+    return mcpctl_parse_secret(ps, value->data, value->len);
 }
 
 

@@ -425,6 +425,10 @@ mcpctl_issuer_defaults(mcpctl_issuer_t *is)
         is->max_keys = 64;
     }
 
+    if (is->login_scope.len == 0) {
+        mcp_str_set(&is->login_scope, "openid profile");
+    }
+
     if (is->jwks_stale == -1) {
         is->jwks_stale = 86400;
     }
@@ -462,10 +466,29 @@ mcpctl_issuer_map(mcpctl_parser_t *ps, mcpctl_issuer_t *is)
 }
 
 
-/* Neither jwks_uri nor jwks_file: the issuer must be a URL, and so must be the
- * two places where its document may be. */
+/* Neither jwks_uri nor jwks_file. */
 static int
 mcpctl_issuer_discovery(mcpctl_parser_t *ps, mcpctl_issuer_t *is)
+{
+    const char  *error;
+
+    error = mcpctl_issuer_places(ps, is);
+
+    if (error == NULL) {
+        return MCP_OK;
+    }
+
+    return mcpctl_place_error(ps->ctl, &is->place, "mcp_issuer \"%s\": there "
+                              "is no jwks_uri, and keys cannot be discovered "
+                              "from issuer \"%s\": %s", is->name.data,
+                              is->jwt.issuer.data, error);
+}
+
+
+/* The issuer must be a URL, and so must be the two places where its document
+ * may be; NULL: they are. */
+const char *
+mcpctl_issuer_places(mcpctl_parser_t *ps, const mcpctl_issuer_t *is)
 {
     size_t       path;
     mcp_str_t    iss, url;
@@ -496,14 +519,7 @@ mcpctl_issuer_discovery(mcpctl_parser_t *ps, mcpctl_issuer_t *is)
         error = mcpctl_url(&url, NULL);
     }
 
-    if (error == NULL) {
-        return MCP_OK;
-    }
-
-    return mcpctl_place_error(ps->ctl, &is->place, "mcp_issuer \"%s\": there "
-                              "is no jwks_uri, and keys cannot be discovered "
-                              "from issuer \"%s\": %s", is->name.data,
-                              is->jwt.issuer.data, error);
+    return error;
 }
 
 

@@ -9,7 +9,10 @@
 #include "mcpctl_credential.h"
 #include "mcp_time.h"
 
+#include <sys/stat.h>
 
+
+static void mcpctl_input_mode(mcpctl_t *ctl, const char *path);
 static int mcpctl_input_answer(mcpctl_t *ctl, const mcp_str_t *text,
     const mcpctl_credential_t *cr, int64_t now, mcp_vault_tokens_t *t);
 static int mcpctl_input_times(mcpctl_t *ctl, const mcp_str_t *text,
@@ -17,7 +20,7 @@ static int mcpctl_input_times(mcpctl_t *ctl, const mcp_str_t *text,
 static int mcpctl_input_moment(mcpctl_t *ctl, json_t *object,
     const char *key, int64_t *moment);
 static int mcpctl_input_check(mcpctl_t *ctl, int64_t now,
-    const mcp_vault_tokens_t *t);
+    mcp_vault_tokens_t *t);
 
 
 int
@@ -37,6 +40,7 @@ mcpctl_credential_input(mcpctl_t *ctl, const char *path,
         rc = mcpctl_error(ctl, MCPCTL_FAILED, "cannot read the tokens from "
                           "%s: %s", path ? path : "stdin", why);
     } else {
+        mcpctl_input_mode(ctl, path);
         rc = mcpctl_input_answer(ctl, &text, cr, now, t);
     }
 
@@ -49,6 +53,19 @@ mcpctl_credential_input(mcpctl_t *ctl, const char *path,
     }
 
     return rc;
+}
+
+
+/* The tokens were others' to read: that cannot be undone here. */
+static void
+mcpctl_input_mode(mcpctl_t *ctl, const char *path)
+{
+    struct stat  st;
+
+    if (path && stat(path, &st) == 0 && (st.st_mode & 077)) {
+        mcpctl_warn(ctl, "others may read \"%s\" (mode %04o): whoever did has "
+                    "the tokens", path, (unsigned) (st.st_mode & 07777));
+    }
 }
 
 
@@ -180,7 +197,7 @@ mcpctl_input_moment(mcpctl_t *ctl, json_t *object, const char *key,
 
 
 static int
-mcpctl_input_check(mcpctl_t *ctl, int64_t now, const mcp_vault_tokens_t *t)
+mcpctl_input_check(mcpctl_t *ctl, int64_t now, mcp_vault_tokens_t *t)
 {
     if (t->refresh_token.len) {
 
@@ -192,6 +209,10 @@ mcpctl_input_check(mcpctl_t *ctl, int64_t now, const mcp_vault_tokens_t *t)
 
         return MCPCTL_OK;
     }
+
+    /* of nothing: the record is not kept by it */
+
+    t->refresh_expires = 0;
 
     if (t->expires && t->expires <= now) {
         return mcpctl_error(ctl, MCPCTL_REFUSED, "the access token expired at "

@@ -39,6 +39,14 @@ typedef struct {
 } mcpctl_limits_t;
 
 
+/* listen of a server {} */
+typedef struct {
+    mcp_str_t            address;       /* "*:80" for "80" */
+    int64_t              port;          /* 0: a unix socket */
+    unsigned             ssl;
+} mcpctl_listen_t;
+
+
 /* http {}, server {} or location {} */
 typedef struct mcpctl_level_s  mcpctl_level_t;
 
@@ -48,6 +56,12 @@ struct mcpctl_level_s {
     mcpctl_place_t       place;         /* of its mcp_auth */
     mcpctl_limits_t      limits;
     unsigned             audit;         /* was said */
+
+    mcpctl_list_t        listens;       /* mcpctl_listen_t */
+    mcp_str_t            server_name;   /* the first; empty: none */
+    mcp_str_t            location;      /* a prefix; empty: it is none */
+    mcpctl_connect_t    *connect;       /* NULL: none */
+    unsigned             handler;       /* mcp_status or mcp_connect is here */
 };
 
 
@@ -103,6 +117,8 @@ int mcpctl_conf_issuer(mcpctl_parser_t *ps);
 int mcpctl_conf_issuer_line(mcpctl_parser_t *ps);
 int mcpctl_finish_issuer(mcpctl_parser_t *ps, mcpctl_issuer_t *is);
 int mcpctl_conf_trusted(const mcp_str_t *path);
+const char *mcpctl_issuer_places(mcpctl_parser_t *ps,
+    const mcpctl_issuer_t *is);
 
 /* mcpctl_conf_server.c */
 int mcpctl_conf_mcp(mcpctl_parser_t *ps);
@@ -121,7 +137,21 @@ int mcpctl_conf_session_key(mcpctl_parser_t *ps);
 int mcpctl_conf_credential(mcpctl_parser_t *ps);
 int mcpctl_conf_credential_line(mcpctl_parser_t *ps);
 int mcpctl_conf_vault_keys(mcpctl_parser_t *ps);
+
+/* Text with ${env:NAME} and ${file:PATH}: whether it can be had; scopes,
+ * joined by single spaces.  MCP_ERROR: said. */
+int mcpctl_parse_secret(mcpctl_parser_t *ps, const unsigned char *p,
+    size_t len);
+int mcpctl_parse_scopes(mcpctl_parser_t *ps, void *to);
 int mcpctl_finish_vault(mcpctl_parser_t *ps);
+
+/* mcpctl_conf_connect.c */
+int mcpctl_conf_issuer_login(mcpctl_parser_t *ps);
+int mcpctl_conf_listen(mcpctl_parser_t *ps);
+int mcpctl_conf_server_name(mcpctl_parser_t *ps);
+int mcpctl_conf_connect(mcpctl_parser_t *ps);
+void mcpctl_conf_location(mcpctl_parser_t *ps, mcpctl_level_t *level);
+int mcpctl_finish_connect(mcpctl_parser_t *ps);
 
 /* mcpctl_conf_store.c */
 int mcpctl_conf_token_key(mcpctl_parser_t *ps);

@@ -29,6 +29,7 @@ typedef struct {
     unsigned             resealed;
     unsigned             already;
     unsigned             left;          /* do not open */
+    unsigned             whole;         /* all records were seen */
 } mcpctl_rekey_t;
 
 
@@ -46,6 +47,7 @@ static int mcpctl_rekey_page(mcpctl_vault_t *v, const redisReply *page,
     mcpctl_rekey_t *rk);
 static int mcpctl_rekey_ending(mcpctl_vault_t *v, const mcp_str_t *id,
     const mcp_str_t *sealed, mcpctl_rekey_t *rk);
+static char *mcpctl_rekey_rest(mcpctl_vault_t *v, const mcpctl_rekey_t *rk);
 static void mcpctl_rekey_show(mcpctl_vault_t *v, const mcpctl_rekey_t *rk);
 static char *mcpctl_rekey_others(mcpctl_vault_t *v);
 static int mcpctl_new_key_id(mcpctl_t *ctl, const char *id);
@@ -122,13 +124,15 @@ mcpctl_rekey_in(mcpctl_vault_t *v, mcpctl_audit_t *audit)
         rc = mcpctl_rekey_endings(v, &rk);
     }
 
+    rk.whole = (rc == MCP_OK);
+
     if (audit->written) {
         audit->written = 0;
-        audit->record.decision = (rc == MCP_OK && !rk.left) ? "allow" : "error";
-        audit->record.reason = (rc == MCP_OK && !rk.left) ? NULL : "store";
+        audit->record.decision = (rk.whole && !rk.left) ? "allow" : "error";
+        audit->record.reason = (rk.whole && !rk.left) ? NULL : "store";
         audit->record.note = mcpctl_cstr(mcpctl_format(v->ctl,
-                                 "key %s: %u sealed anew, %u left", key,
-                                 rk.resealed, rk.left));
+                                 "key %s: %u sealed anew, %s", key,
+                                 rk.resealed, mcpctl_rekey_rest(v, &rk)));
 
         if (mcpctl_audit_write(audit) != MCP_OK) {
             rc = MCP_ERROR;
@@ -138,6 +142,15 @@ mcpctl_rekey_in(mcpctl_vault_t *v, mcpctl_audit_t *audit)
     mcpctl_rekey_show(v, &rk);
 
     return (rc == MCP_OK && rk.left == 0) ? MCPCTL_OK : MCPCTL_FAILED;
+}
+
+
+/* Nobody takes a key away for records that were not looked at. */
+static char *
+mcpctl_rekey_rest(mcpctl_vault_t *v, const mcpctl_rekey_t *rk)
+{
+    return rk->whole ? mcpctl_format(v->ctl, "%u left", rk->left)
+                     : mcpctl_format(v->ctl, "it did not come to its end");
 }
 
 
@@ -387,16 +400,21 @@ mcpctl_rekey_show(mcpctl_vault_t *v, const mcpctl_rekey_t *rk)
         mcpctl_json_set(v->ctl, root, "records", json_integer(rk->records));
         mcpctl_json_set(v->ctl, root, "resealed", json_integer(rk->resealed));
         mcpctl_json_set(v->ctl, root, "already", json_integer(rk->already));
-        mcpctl_json_set(v->ctl, root, "left", json_integer(rk->left));
+        mcpctl_json_set(v->ctl, root, "complete", json_boolean(rk->whole));
+
+        if (rk->whole) {
+            mcpctl_json_set(v->ctl, root, "left", json_integer(rk->left));
+        }
+
         mcpctl_json_print(v->ctl, root);
 
         return;
     }
 
-    printf("key %s: %u of %u sealed anew, %u were already, %u left\n", key,
-           rk->resealed, rk->records, rk->already, rk->left);
+    printf("key %s: %u of %u sealed anew, %u were already, %s\n", key,
+           rk->resealed, rk->records, rk->already, mcpctl_rekey_rest(v, rk));
 
-    if (rk->left == 0 && v->ring.nkeys > 1) {
+    if (rk->whole && rk->left == 0 && v->ring.nkeys > 1) {
         printf("%s may go when no gateway runs with another first key\n",
                mcpctl_rekey_others(v));
     }

@@ -11,6 +11,7 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_connect.h"
 #include "ngx_mcp_revoke.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_token.h"
@@ -53,6 +54,13 @@ ngx_command_t  ngx_mcp_commands[] = {
     { ngx_string("mcp_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_mcp_status_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mcp_connect"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_mcp_connect_conf,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -163,6 +171,16 @@ ngx_command_t  ngx_mcp_commands[] = {
                  NGX_CONF_TAKE1, ngx_mcp_issuer_line),
     ngx_mcp_line("role", NGX_MCP_ISSUER_CONF, NGX_CONF_2MORE,
                  ngx_mcp_issuer_line),
+    ngx_mcp_line("client_id", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_login),
+    ngx_mcp_line("client_secret", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_login),
+    ngx_mcp_line("login_scope", NGX_MCP_ISSUER_CONF, NGX_CONF_1MORE,
+                 ngx_mcp_issuer_login),
+    ngx_mcp_line("authorization_endpoint", NGX_MCP_ISSUER_CONF,
+                 NGX_CONF_TAKE1, ngx_mcp_issuer_login),
+    ngx_mcp_line("token_endpoint", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_login),
 
     ngx_mcp_line("mcp_credential", NGX_HTTP_MAIN_CONF,
                  NGX_CONF_BLOCK|NGX_CONF_TAKE1, ngx_mcp_conf_credential),
@@ -361,6 +379,63 @@ ngx_mcp_conf_append(ngx_conf_t *cf, ngx_array_t *to, ngx_str_t *value,
 
         *s = value[i];
     }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Words, joined by single spaces; "a b" are two. */
+char *
+ngx_mcp_conf_words(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t n,
+    ngx_str_t *out)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_uint_t   i, j;
+
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        len += value[i].len + 1;
+    }
+
+    p = ngx_pnalloc(cf->pool, len);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    out->data = p;
+
+    for (i = 0; i < n; i++) {
+
+        for (j = 0; j < value[i].len; j++) {
+
+            if (value[i].data[j] < 0x20 || value[i].data[j] > 0x7e
+                || value[i].data[j] == '"' || value[i].data[j] == '\\')
+            {
+                return ngx_mcp_conf_error(cf, "invalid scope \"%V\"",
+                                          &value[i]);
+            }
+
+            if (value[i].data[j] == ' '
+                && (p == out->data || p[-1] == ' '))
+            {
+                continue;
+            }
+
+            *p++ = value[i].data[j];
+        }
+
+        if (p > out->data && p[-1] != ' ') {
+            *p++ = ' ';
+        }
+    }
+
+    if (p > out->data) {
+        p--;
+    }
+
+    out->len = p - out->data;
 
     return NGX_CONF_OK;
 }

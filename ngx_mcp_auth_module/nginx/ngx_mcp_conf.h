@@ -21,11 +21,15 @@ ngx_int_t ngx_mcp_conf_role_number(ngx_conf_t *cf, ngx_str_t *name,
     ngx_uint_t *number);
 char *ngx_mcp_conf_append(ngx_conf_t *cf, ngx_array_t *to, ngx_str_t *value,
     ngx_uint_t n);
+/* Scopes, joined by single spaces; "a b" are two. */
+char *ngx_mcp_conf_words(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t n,
+    ngx_str_t *out);
 ngx_mcp_server_t *ngx_mcp_conf_find_server(ngx_mcp_main_conf_t *mmcf,
     ngx_str_t *name);
 
 char *ngx_mcp_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_mcp_issuer_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_mcp_issuer_login(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 ngx_mcp_credential_t *ngx_mcp_conf_find_credential(ngx_mcp_main_conf_t *mmcf,
     ngx_str_t *name);

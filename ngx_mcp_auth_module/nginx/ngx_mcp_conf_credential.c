@@ -501,62 +501,12 @@ ngx_mcp_credential_text(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
 }
 
 
-/* Words, joined by single spaces; "a b" are two. */
 static char *
 ngx_mcp_credential_words(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
     ngx_str_t *value, ngx_uint_t n, size_t offset)
 {
-    u_char      *p;
-    size_t       len;
-    ngx_str_t   *out;
-    ngx_uint_t   i, j;
-
-    out = (ngx_str_t *) ((u_char *) cr + offset);
-    len = 0;
-
-    for (i = 0; i < n; i++) {
-        len += value[i].len + 1;
-    }
-
-    p = ngx_pnalloc(cf->pool, len);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    out->data = p;
-
-    for (i = 0; i < n; i++) {
-
-        for (j = 0; j < value[i].len; j++) {
-
-            if (value[i].data[j] < 0x20 || value[i].data[j] > 0x7e
-                || value[i].data[j] == '"' || value[i].data[j] == '\\')
-            {
-                return ngx_mcp_conf_error(cf, "invalid scope \"%V\"",
-                                          &value[i]);
-            }
-
-            if (value[i].data[j] == ' '
-                && (p == out->data || p[-1] == ' '))
-            {
-                continue;
-            }
-
-            *p++ = value[i].data[j];
-        }
-
-        if (p > out->data && p[-1] != ' ') {
-            *p++ = ' ';
-        }
-    }
-
-    if (p > out->data) {
-        p--;
-    }
-
-    out->len = p - out->data;
-
-    return NGX_CONF_OK;
+    return ngx_mcp_conf_words(cf, value, n,
+                              (ngx_str_t *) ((u_char *) cr + offset));
 }
 
 

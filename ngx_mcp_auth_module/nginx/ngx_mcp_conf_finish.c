@@ -4,6 +4,7 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "ngx_mcp_connect.h"
 #include "ngx_mcp_vault.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_revoke.h"
@@ -76,7 +77,8 @@ ngx_mcp_conf_finish(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf)
     }
 
     if (ngx_mcp_token_conf_finish(cf, mmcf) != NGX_OK
-        || ngx_mcp_vault_conf_finish(cf, mmcf) != NGX_OK)
+        || ngx_mcp_vault_conf_finish(cf, mmcf) != NGX_OK
+        || ngx_mcp_connect_conf_finish(cf, mmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -168,6 +170,10 @@ ngx_mcp_finish_issuer(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
 
     if (is->max_keys == 0) {
         is->max_keys = 64;
+    }
+
+    if (is->login_scope.len == 0) {
+        ngx_str_set(&is->login_scope, "openid profile");
     }
 
     ngx_conf_init_value(is->jwks_stale, 86400);

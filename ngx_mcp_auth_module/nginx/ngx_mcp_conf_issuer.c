@@ -8,6 +8,7 @@
 
 static char *ngx_mcp_issuer_number(ngx_conf_t *cf, ngx_mcp_issuer_t *is,
     ngx_str_t *value);
+static char *ngx_mcp_issuer_openid(ngx_conf_t *cf, ngx_str_t *scope);
 static char *ngx_mcp_issuer_role(ngx_conf_t *cf, ngx_mcp_issuer_t *is,
     ngx_str_t *value, ngx_uint_t n);
 
@@ -223,6 +224,95 @@ ngx_mcp_issuer_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     *count = n;
 
     return NGX_CONF_OK;
+}
+
+
+/* The gateway as a client of this issuer: for mcp_connect alone. */
+char *
+ngx_mcp_issuer_login(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mcp_main_conf_t *mmcf = conf;
+
+    char              *rv;
+    ngx_str_t         *value, *text;
+    const char        *error;
+    ngx_mcp_url_t     *url;
+    ngx_mcp_issuer_t  *is;
+
+    is = mmcf->issuer;
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[0].data, "login_scope") == 0) {
+
+        if (is->login_scope.len) {
+            return "is duplicate";
+        }
+
+        rv = ngx_mcp_conf_words(cf, &value[1], cf->args->nelts - 1,
+                                &is->login_scope);
+
+        return rv == NGX_CONF_OK ? ngx_mcp_issuer_openid(cf, &is->login_scope)
+                                 : rv;
+    }
+
+    text = ngx_strcmp(value[0].data, "client_id") == 0 ? &is->client_id
+           : ngx_strcmp(value[0].data, "client_secret") == 0
+             ? &is->client_secret
+           : ngx_strcmp(value[0].data, "token_endpoint") == 0
+             ? &is->token_endpoint : &is->authorization_endpoint;
+
+    if (text->len) {
+        return "is duplicate";
+    }
+
+    if (value[1].len == 0) {
+        return "has an empty value";
+    }
+
+    if (text == &is->client_id || text == &is->client_secret) {
+        return ngx_mcp_conf_secret(cf, &value[1], text);
+    }
+
+    url = (text == &is->token_endpoint) ? &is->token_url
+                                        : &is->authorization_url;
+
+    if (ngx_mcp_url_parse(cf->pool, &value[1], url, &error) != NGX_OK) {
+        return ngx_mcp_conf_error(cf, "invalid URL \"%V\": %s", &value[1],
+                                  error);
+    }
+
+    *text = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+/* Without it there is no ID token, which says who signed in. */
+static char *
+ngx_mcp_issuer_openid(ngx_conf_t *cf, ngx_str_t *scope)
+{
+    u_char  *p, *last;
+
+    static const char  openid[] = "openid";
+
+    last = scope->data + scope->len;
+
+    for (p = scope->data; p < last; p++) {
+
+        if ((size_t) (last - p) >= sizeof(openid) - 1
+            && ngx_memcmp(p, openid, sizeof(openid) - 1) == 0
+            && (p + sizeof(openid) - 1 == last
+                || p[sizeof(openid) - 1] == ' '))
+        {
+            return NGX_CONF_OK;
+        }
+
+        while (p < last && *p != ' ') {
+            p++;
+        }
+    }
+
+    return ngx_mcp_conf_error(cf, "\"login_scope\" has no \"openid\"");
 }
 
 

@@ -28,6 +28,10 @@
  */
 char *ngx_mcp_keys_conf(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer);
 
+/* Configuration time, for mcp_connect: login_url, the place of the document
+ * that has the issuer's endpoints.  As above. */
+char *ngx_mcp_keys_conf_login(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer);
+
 /* Per worker: timers and the worker's tables.  Never fails for reasons of run
  * time.  Called in workers and in the single process only. */
 ngx_int_t ngx_mcp_keys_init_worker(ngx_cycle_t *cycle,

@@ -29,6 +29,9 @@ static char *ngx_mcp_keys_conf_url(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer,
     ngx_str_t *source);
 static char *ngx_mcp_keys_conf_discovery(ngx_conf_t *cf,
     ngx_mcp_issuer_t *issuer, ngx_str_t *source);
+static const char *ngx_mcp_keys_conf_places(ngx_conf_t *cf,
+    ngx_mcp_issuer_t *issuer, ngx_str_t *source, ngx_mcp_url_t *openid_url,
+    ngx_mcp_url_t *oauth_url);
 static char *ngx_mcp_keys_conf_name(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer,
     ngx_str_t *source);
 static ngx_int_t ngx_mcp_keys_join(ngx_pool_t *pool, ngx_str_t *text,
@@ -212,9 +215,9 @@ ngx_mcp_keys_conf_url(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer,
  * (RFC 8414, section 3.1).
  */
 
-static char *
-ngx_mcp_keys_conf_discovery(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer,
-    ngx_str_t *source)
+static const char *
+ngx_mcp_keys_conf_places(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer,
+    ngx_str_t *source, ngx_mcp_url_t *openid_url, ngx_mcp_url_t *oauth_url)
 {
     size_t          len;
     ngx_str_t       text, path, origin;
@@ -226,12 +229,11 @@ ngx_mcp_keys_conf_discovery(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer,
     error = "invalid URL";
 
     if (ngx_mcp_url_parse(cf->pool, &text, &url, &error) != NGX_OK) {
-        goto invalid;
+        return error;
     }
 
     if (ngx_strlchr(text.data, text.data + text.len, '?')) {
-        error = "it has a query";
-        goto invalid;
+        return "it has a query";
     }
 
     if (text.data[text.len - 1] == '/') {
@@ -259,22 +261,59 @@ ngx_mcp_keys_conf_discovery(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer,
                              NGX_MCP_KEYS_OAUTH_PATH, &path)
            != NGX_OK)
     {
-        return NGX_CONF_ERROR;
+        return "out of memory";
     }
 
-    if (ngx_mcp_url_parse(cf->pool, source, &issuer->url, &error) == NGX_OK
-        && ngx_mcp_url_parse(cf->pool, &text, &issuer->oauth_url, &error)
-           == NGX_OK)
+    if (ngx_mcp_url_parse(cf->pool, source, openid_url, &error) == NGX_OK
+        && ngx_mcp_url_parse(cf->pool, &text, oauth_url, &error) == NGX_OK)
     {
+        return NULL;
+    }
+
+    return error;
+}
+
+
+static char *
+ngx_mcp_keys_conf_discovery(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer,
+    ngx_str_t *source)
+{
+    const char  *error;
+
+    error = ngx_mcp_keys_conf_places(cf, issuer, source, &issuer->url,
+                                     &issuer->oauth_url);
+
+    if (error == NULL) {
         return NGX_CONF_OK;
     }
-
-invalid:
 
     return ngx_mcp_keys_conf_error(cf, issuer, 0,
                                    "there is no jwks_uri, and keys cannot be "
                                    "discovered from issuer \"%V\": %s",
                                    (ngx_str_t *) &issuer->jwt.issuer, error);
+}
+
+
+char *
+ngx_mcp_keys_conf_login(ngx_conf_t *cf, ngx_mcp_issuer_t *issuer)
+{
+    ngx_str_t       source;
+    const char     *error;
+    ngx_mcp_url_t   oauth_url;
+
+    error = ngx_mcp_keys_conf_places(cf, issuer, &source, &issuer->login_url,
+                                     &oauth_url);
+
+    if (error == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    return ngx_mcp_keys_conf_error(cf, issuer, 0,
+                                   "\"authorization_endpoint\" and "
+                                   "\"token_endpoint\" are not both there, and "
+                                   "cannot be discovered from issuer \"%V\": "
+                                   "%s", (ngx_str_t *) &issuer->jwt.issuer,
+                                   error);
 }
 
 

@@ -7,6 +7,7 @@
  */
 
 #include "ngx_mcp_module.h"
+#include "ngx_mcp_connect.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_revoke.h"
 #include "ngx_mcp_revoke_redis.h"
@@ -147,6 +148,7 @@ ngx_mcp_create_main_conf(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&mmcf->servers, pool, 4, sizeof(void *)) != NGX_OK
         || ngx_array_init(&mmcf->logs, pool, 2, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&mmcf->connects, pool, 1, sizeof(void *)) != NGX_OK
         || ngx_array_init(&mmcf->locations, pool, 4, sizeof(void *)) != NGX_OK
         || ngx_array_init(&mmcf->claims, pool, 2, sizeof(ngx_str_t)) != NGX_OK
         || ngx_array_init(&mmcf->header_variables, pool, 8,
@@ -207,6 +209,7 @@ ngx_mcp_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->server = NULL;
+     *     conf->connect = NULL;
      *     conf->message = { 0 };
      */
 
@@ -242,7 +245,11 @@ ngx_mcp_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               4 * 1024 * 1024);
     ngx_conf_merge_uint_value(conf->max_depth, prev->max_depth, 64);
 
-    return ngx_mcp_conf_location(cf, prev, conf);
+    if (ngx_mcp_conf_location(cf, prev, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_mcp_connect_location(cf, prev, conf);
 }
 
 

@@ -47,6 +47,7 @@
 
 
 typedef struct ngx_mcp_block_s         ngx_mcp_block_t;
+typedef struct ngx_mcp_connect_s       ngx_mcp_connect_t;
 typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
 typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
 typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
@@ -84,6 +85,18 @@ typedef struct {
     ngx_msec_t               jwks_timeout;      /* ms */
     size_t                   max_key_set;       /* bytes */
     ngx_uint_t               max_keys;
+
+    /* the gateway as client of this issuer, for mcp_connect */
+    ngx_str_t                client_id;
+    ngx_str_t                client_secret;     /* never logged */
+    ngx_str_t                login_scope;
+    ngx_str_t                authorization_endpoint;    /* empty: discovered */
+    ngx_str_t                token_endpoint;            /* likewise */
+    ngx_mcp_url_t            authorization_url;
+    ngx_mcp_url_t            token_url;
+    ngx_mcp_url_t            login_url;         /* discovery, OpenID */
+    ngx_mcp_fetch_conf_t     login_fetch;
+    ngx_uint_t               login;             /* some mcp_connect names it */
 
     ngx_str_t                conf_file;         /* where the block stands */
     ngx_uint_t               conf_line;
@@ -142,6 +155,8 @@ struct ngx_mcp_credential_s {
                                            0: never */
     ngx_str_t                trusted_certificate;
     ngx_str_t                connect_url;
+    ngx_mcp_connect_t       *connect;   /* whose page it is; NULL: the
+                                           operator's own, or none */
     ngx_str_t                fallback_name;
     ngx_mcp_credential_t    *fallback;  /* for callers who can have none */
     ngx_mcp_stats_credential_t  *stats; /* set in init_module; NULL: none */
@@ -249,6 +264,8 @@ typedef struct {
     mcp_gmac_t               results;           /* likewise */
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
+    mcp_seal_ring_t          browsers;          /* likewise, for mcp_connect */
+    ngx_array_t              connects;          /* ngx_mcp_connect_t * */
     ngx_mcp_tokens_t        *tokens;            /* NULL: no mcp_token_* */
     mcp_vault_ring_t         vault_keys;        /* mcp_vault_keys */
     ngx_uint_t               fetched_credentials;
@@ -296,6 +313,7 @@ typedef struct {
     ngx_mcp_auth_ref_t      *auth;              /* mcp_auth; unset, or name
                                                    empty: off */
     ngx_mcp_server_t        *server;            /* NULL: off */
+    ngx_mcp_connect_t       *connect;           /* mcp_connect; NULL: none */
     ngx_mcp_audit_log_t     *audit;             /* NULL: off */
 
     size_t                   max_token;

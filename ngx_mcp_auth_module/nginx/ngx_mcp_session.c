@@ -58,6 +58,11 @@ ngx_mcp_session_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         rc = mcp_seal_add(&mmcf->sessions, (mcp_str_t *) &secret, "session");
 
+        if (rc == MCP_OK) {
+            rc = mcp_seal_add(&mmcf->browsers, (mcp_str_t *) &secret,
+                              "connect session");
+        }
+
         if (rc == MCP_DECLINED) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "the key in \"%V\" is there twice, or is one "

@@ -24,6 +24,17 @@ str(const char *s)
 }
 
 
+static void
+text_is(const mcp_str_t *s, const char *text)
+{
+    assert_int_equal(s->len, strlen(text));
+
+    if (s->len) {
+        assert_memory_equal(s->data, text, s->len);
+    }
+}
+
+
 static mcp_oauth_request_t
 request(const char *provider, mcp_oauth_grant_e grant)
 {
@@ -96,6 +107,15 @@ test_requests(void **state)
     sent(&req, FORM,
          "grant_type=refresh_token&refresh_token=tok%2Ben%2F%3D&"
          "client_id=id%3A1%20%25&client_secret=s%26e%3Dc%2Br%2Fet");
+
+    req = request("okta", MCP_OAUTH_REFRESH);
+    req.scope = str("ignored");
+    req.audience = str("ignored");
+    req.resource = str("https://mcp.example.com/x");
+
+    sent(&req, FORM BASIC,
+         "grant_type=refresh_token&refresh_token=tok%2Ben%2F%3D&"
+         "resource=https%3A%2F%2Fmcp.example.com%2Fx");
 
     req = request("atlassian", MCP_OAUTH_REFRESH);
     req.client_secret = str("quote\" and \\");
@@ -171,6 +191,36 @@ test_room(void **state)
     }
 
     assert_true(fits > 0);
+}
+
+
+/* Id and secret of the most that is encoded for Basic, and one more. */
+static void
+test_basic(void **state)
+{
+    char                 hbuf[8192], bbuf[4096], secret[4096];
+    mcp_buf_t            h, b;
+    mcp_oauth_request_t  req;
+
+    (void) state;
+
+    memset(secret, 's', sizeof(secret));
+
+    req = request("okta", MCP_OAUTH_CLIENT_CREDENTIALS);
+    req.client_id = str("i");
+    req.client_secret.data = (unsigned char *) secret;
+    req.client_secret.len = 2046;
+
+    mcp_buf_init(&h, hbuf, sizeof(hbuf));
+    mcp_buf_init(&b, bbuf, sizeof(bbuf));
+    assert_int_equal(mcp_oauth_request(&req, &h, &b), MCP_OK);
+
+    req.client_secret.len++;
+
+    mcp_buf_init(&h, hbuf, sizeof(hbuf));
+    mcp_buf_init(&b, bbuf, sizeof(bbuf));
+    assert_int_equal(mcp_oauth_request(&req, &h, &b), MCP_ERROR);
+    assert_null(memmem(hbuf, (size_t) (h.pos - h.start), "Basic", 5));
 }
 
 
@@ -267,6 +317,8 @@ test_classes(void **state)
         { "generic", R, 400, "{\"error\":\"unauthorized_client\","
           "\"error_description\":\"Unknown or invalid refresh token.\"}",
           MCP_OAUTH_CLIENT_BAD, "unauthorized_client" },
+        { "atlassian", R, 403, "{\"error\":\"unauthorized_client\"}",
+          MCP_OAUTH_GRANT_DEAD, "unauthorized_client" },
         { "atlassian", R, 403, "{\"error\":\"invalid_grant\"}",
           MCP_OAUTH_GRANT_DEAD, "invalid_grant" },
 
@@ -281,6 +333,12 @@ test_classes(void **state)
           MCP_OAUTH_TRANSIENT, "http_5xx" },
         { "generic", R, 504, "{\"error\":\"invalid_grant\"}",
           MCP_OAUTH_UNKNOWN, "http_5xx" },
+        { "generic", R, 502, "{\"error\":\"server_error\"}",
+          MCP_OAUTH_UNKNOWN, "http_5xx" },
+        { "generic", R, 504, "{\"error\":\"temporarily_unavailable\"}",
+          MCP_OAUTH_UNKNOWN, "http_5xx" },
+        { "generic", R, 500, "{\"error\":\"server_error\"}",
+          MCP_OAUTH_TRANSIENT, "server_error" },
         { "slack", R, 429, "{\"ok\":false,\"error\":\"ratelimited\"}",
           MCP_OAUTH_TRANSIENT, "ratelimited" },
 
@@ -291,6 +349,7 @@ test_classes(void **state)
         { "generic", R, 504, "", MCP_OAUTH_UNKNOWN, "http_5xx" },
         { "generic", R, 429, "slow", MCP_OAUTH_TRANSIENT, "http_429" },
         { "generic", R, 401, "", MCP_OAUTH_CLIENT_BAD, "http_401" },
+        { "generic", R, 408, "<html>", MCP_OAUTH_UNKNOWN, "http_408" },
         { "generic", R, 404, "<html>", MCP_OAUTH_CLIENT_BAD, "http_4xx" },
         { "generic", R, 302, "", MCP_OAUTH_CLIENT_BAD, "http_3xx" },
         { "generic", R, 200, "<html>", MCP_OAUTH_UNKNOWN, "no_json" },
@@ -314,6 +373,16 @@ test_classes(void **state)
           MCP_OAUTH_UNKNOWN, "no_access_token" },
         { "generic", R, 200, "{\"access_token\":\"a b\"}", MCP_OAUTH_UNKNOWN,
           "no_access_token" },
+        { "generic", R, 200, "{\"access_token\":\"a\\u007f\"}",
+          MCP_OAUTH_UNKNOWN, "no_access_token" },
+        { "generic", R, 200, "{\"access_token\":\"a\\u0000\"}",
+          MCP_OAUTH_UNKNOWN, "no_json" },
+        { "generic", R, 200, "{\"access_token\":[\"a\"]}",
+          MCP_OAUTH_UNKNOWN, "no_access_token" },
+        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":1e999}",
+          MCP_OAUTH_UNKNOWN, "no_json" },
+        { "generic", R, 200, "{\"access_token\":\"a\"}x",
+          MCP_OAUTH_UNKNOWN, "no_json" },
         { "generic", R, 200, "{\"access_token\":\"\\u00e4\"}",
           MCP_OAUTH_UNKNOWN, "no_access_token" },
         { "generic", R, 200, "{\"access_token\":\"a\","
@@ -322,20 +391,32 @@ test_classes(void **state)
           MCP_OAUTH_UNKNOWN, "token_type" },
         { "slack", R, 200, "{\"ok\":true,\"access_token\":\"a\","
           "\"token_type\":\"user\"}", MCP_OAUTH_OK, NULL },
+        { "slack", R, 200, "{\"ok\":true,\"access_token\":\"a\","
+          "\"token_type\":\"bot\"}", MCP_OAUTH_UNKNOWN, "token_type" },
+        { "generic", R, 200, "{\"access_token\":\"a\","
+          "\"token_type\":\"user\"}", MCP_OAUTH_UNKNOWN, "token_type" },
+        { "generic", R, 200, "{\"access_token\":\"a\","
+          "\"token_type\":\"N_A\"}", MCP_OAUTH_UNKNOWN, "token_type" },
+        { "generic", R, 200, "{\"access_token\":\"a\",\"token_type\":7}",
+          MCP_OAUTH_UNKNOWN, "token_type" },
         { "generic", R, 200, "{\"access_token\":\"a\","
           "\"refresh_token\":\"b\\n\"}", MCP_OAUTH_UNKNOWN, "bad_token" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"scope\":[]}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"scope\":[]}",
           MCP_OAUTH_UNKNOWN, "bad_scope" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":0}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":0}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":-5}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":-5}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":true}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":true}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":1e300}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":1e300}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
-        { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":\"6x\"}",
+        { "generic", C, 200, "{\"access_token\":\"a\",\"expires_in\":\"6x\"}",
           MCP_OAUTH_UNKNOWN, "bad_expires_in" },
+        { "generic", MCP_OAUTH_EXCHANGE, 200, "{\"access_token\":\"a\","
+          "\"expires_in\":0}", MCP_OAUTH_UNKNOWN, "bad_expires_in" },
+        { "generic", MCP_OAUTH_CODE, 200, "{\"access_token\":\"a\","
+          "\"id_token\":7}", MCP_OAUTH_UNKNOWN, "bad_token" },
         { "generic", R, 200, "{\"access_token\":\"a\",\"expires_in\":\"60\"}",
           MCP_OAUTH_OK, NULL },
         { "slack", MCP_OAUTH_CODE, 200, "{\"ok\":true,"
@@ -485,6 +566,63 @@ test_tokens(void **state)
 }
 
 
+/*
+ * The old refresh token may be used up: nothing that the gateway can do without
+ * costs the new one.
+ */
+static void
+test_beside(void **state)
+{
+    char                 text[256];
+    size_t               i;
+    mcp_str_t            body;
+    mcp_oauth_answer_t   a;
+    mcp_oauth_request_t  req;
+
+    static const struct {
+        const char  *provider;
+        const char  *beside;
+        int64_t      expires;
+    } answers[] = {
+        { "generic", "\"expires_in\":0", 300 },
+        { "okta", "\"expires_in\":-3600", 300 },
+        { "github", "\"expires_in\":\"never\"", 300 },
+        { "okta", "\"expires_in\":\"\"", 300 },
+        { "okta", "\"expires_in\":\"99999999999\"", 300 },
+        { "okta", "\"expires_in\":1e300", 300 },
+        { "okta", "\"expires_in\":-0.5", 300 },
+        { "okta", "\"expires_in\":[3600]", 300 },
+        { "okta", "\"expires_in\":9223372036854775807", 10LL * 366 * 86400 },
+        { "okta", "\"expires_in\":60,\"scope\":[\"a\",\"b\"]", 60 },
+        { "okta", "\"expires_in\":60,\"scope\":7", 60 },
+        { "okta", "\"expires_in\":60,\"id_token\":{}", 60 },
+        { "okta", "\"expires_in\":60,\"id_token\":\"a b\"", 60 },
+    };
+
+    (void) state;
+
+    for (i = 0; i < fx_count(answers); i++) {
+        snprintf(text, sizeof(text), "{\"access_token\":\"acc\","
+                 "\"refresh_token\":\"ref\",%s}", answers[i].beside);
+
+        req = request(answers[i].provider, MCP_OAUTH_REFRESH);
+        body = str(text);
+
+        mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+
+        if (a.class != MCP_OAUTH_OK || a.expires_in != answers[i].expires) {
+            fail_msg("%s: %s, %lld", answers[i].beside,
+                     mcp_oauth_class_name(a.class), (long long) a.expires_in);
+        }
+
+        assert_true(mcp_str_eq_lit(&a.access_token, "acc"));
+        assert_true(mcp_str_eq_lit(&a.refresh_token, "ref"));
+        assert_int_equal(a.scope.len, 0);
+        assert_int_equal(a.id_token.len, 0);
+    }
+}
+
+
 /* The n-th allocation fails: never half an answer that counts as one. */
 static void
 test_memory(void **state)
@@ -541,7 +679,7 @@ test_wiped(void **state)
 
     (void) state;
 
-    req = request("generic", MCP_OAUTH_REFRESH);
+    req = request("generic", MCP_OAUTH_CODE);
     keep = fx_blocks;
 
     for (i = 0; i < fx_count(bodies); i++) {
@@ -593,7 +731,7 @@ pem(fx_key_e key, int private)
 static void
 assertion(fx_key_e key, unsigned es256)
 {
-    char                  *text;
+    char                  *text, jti[33];
     jwt_t                 *jwt;
     mcp_str_t              out, again, public;
     mcp_assertion_conf_t   conf;
@@ -612,6 +750,15 @@ assertion(fx_key_e key, unsigned es256)
 
     public = pem(key, 0);
 
+    text = fx_alloc(again.len + 1);
+    memcpy(text, again.data, again.len);
+    text[again.len] = '\0';
+
+    assert_int_equal(jwt_decode(&jwt, text, public.data, (int) public.len),
+                     0);
+    memcpy(jti, jwt_get_grant(jwt, "jti"), sizeof(jti));
+    jwt_free(jwt);
+
     text = fx_alloc(out.len + 1);
     memcpy(text, out.data, out.len);
     text[out.len] = '\0';
@@ -629,11 +776,13 @@ assertion(fx_key_e key, unsigned es256)
     assert_int_equal(jwt_get_grant_int(jwt, "exp"), 1700000060);
     assert_int_equal(strlen(jwt_get_grant(jwt, "jti")), 32);
 
+
+    /* another jti each time, in all of its parts */
+
+    assert_memory_not_equal(jwt_get_grant(jwt, "jti"), jti, 16);
+    assert_memory_not_equal(jwt_get_grant(jwt, "jti") + 16, jti + 16, 16);
+
     jwt_free(jwt);
-
-    /* another jti each time */
-
-    assert_false(mcp_str_eq(&out, &again));
 }
 
 
@@ -688,30 +837,74 @@ test_assertions(void **state)
 }
 
 
+/* The habits are what the providers document; docs/providers has them too. */
 static void
 test_providers(void **state)
 {
+    size_t                       i;
     mcp_str_t                    name;
     const mcp_oauth_provider_t  *p;
 
+    static const struct {
+        const char        *name;
+        const char        *token_endpoint;
+        const char        *authorize_endpoint;
+        const char        *revoke_endpoint;
+        const char        *authorize_extra;
+        mcp_oauth_auth_e   auth;
+        unsigned           json, rotates, pkce;
+        int                grace, lifetime, keepalive;
+        const char        *within;
+    } want[] = {
+        { "generic", "", "", "", "", MCP_OAUTH_BASIC, 0, 1, 1,
+          0, 300, 3 * 86400, "" },
+        { "github", "https://github.com/login/oauth/access_token",
+          "https://github.com/login/oauth/authorize", "", "",
+          MCP_OAUTH_POST, 0, 1, 1, 0, 0, 30 * 86400, "" },
+        { "atlassian", "https://auth.atlassian.com/oauth/token",
+          "https://auth.atlassian.com/authorize", "",
+          "audience=api.atlassian.com&prompt=consent",
+          MCP_OAUTH_POST, 1, 1, 0, 600, 3600, 30 * 86400, "" },
+        { "slack", "https://slack.com/api/oauth.v2.access",
+          "https://slack.com/oauth/v2/authorize",
+          "https://slack.com/api/auth.revoke", "",
+          MCP_OAUTH_POST, 0, 1, 0, 0, 0, 0, "authed_user" },
+        { "google", "https://oauth2.googleapis.com/token",
+          "https://accounts.google.com/o/oauth2/v2/auth",
+          "https://oauth2.googleapis.com/revoke",
+          "access_type=offline&prompt=consent",
+          MCP_OAUTH_POST, 0, 0, 1, -1, 3600, 0, "" },
+        { "entra", "", "", "", "", MCP_OAUTH_POST, 0, 0, 1,
+          -1, 3600, 30 * 86400, "" },
+        { "okta", "", "", "", "", MCP_OAUTH_BASIC, 0, 1, 1,
+          30, 3600, 3 * 86400, "" },
+    };
+
     (void) state;
 
-    name = str("github");
-    p = mcp_oauth_provider(&name);
-    assert_int_equal(p->rotates, 1);
-    assert_int_equal(p->grace, 0);
-    assert_int_equal(p->auth, MCP_OAUTH_POST);
+#define is(member)  text_is(&p->member, want[i].member)
 
-    name = str("atlassian");
-    p = mcp_oauth_provider(&name);
-    assert_int_equal(p->grace, 600);
-    assert_int_equal(p->json, 1);
+    for (i = 0; i < fx_count(want); i++) {
+        name = str(want[i].name);
+        p = mcp_oauth_provider(&name);
+        assert_non_null(p);
 
-    name = str("okta");
-    assert_int_equal(mcp_oauth_provider(&name)->grace, 30);
+        is(token_endpoint);
+        is(authorize_endpoint);
+        is(revoke_endpoint);
+        is(authorize_extra);
+        is(within);
 
-    name = str("google");
-    assert_int_equal(mcp_oauth_provider(&name)->rotates, 0);
+        assert_int_equal(p->auth, want[i].auth);
+        assert_int_equal(p->json, want[i].json);
+        assert_int_equal(p->rotates, want[i].rotates);
+        assert_int_equal(p->pkce, want[i].pkce);
+        assert_int_equal(p->grace, want[i].grace);
+        assert_int_equal(p->lifetime, want[i].lifetime);
+        assert_int_equal(p->keepalive, want[i].keepalive);
+    }
+
+#undef is
 
     name = str("Github");
     assert_null(mcp_oauth_provider(&name));
@@ -731,8 +924,10 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_room),
+        cmocka_unit_test(test_basic),
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_beside),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_wiped),
         cmocka_unit_test(test_assertions),

@@ -180,6 +180,40 @@ test_deterministic(void **state)
 }
 
 
+/* what is a part is no part of the value: else a nonce would come twice, for
+ * another text */
+
+static void
+test_nonce(void **state)
+{
+    fixture_t *f = *state;
+
+    mcp_str_t       a, b, v, parts[2];
+    unsigned char   value[32], text[128];
+
+    static const unsigned char  length[8] = { 0, 0, 0, 0, 0, 0, 0, 5 };
+
+    parts[0] = str("jira");
+    parts[1] = str("alice");
+
+    a = sealed(f, "value", parts, 2);
+
+    memcpy(value, length, 8);
+    memcpy(value + 8, "alicevalue", 10);
+
+    v.data = value;
+    v.len = 18;
+    b.data = text;
+
+    assert_int_equal(mcp_seal(&f->ring, f->ctx, parts, 1, &v, b.data, &b.len),
+                     MCP_OK);
+
+    assert_memory_not_equal(a.data + 8, b.data + 8, 12);
+
+    free(a.data);
+}
+
+
 static void
 test_bound(void **state)
 {
@@ -323,6 +357,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test_setup_teardown(test_lengths, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_deterministic, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_nonce, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bound, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ring, set_up, tear_down),

@@ -11,6 +11,8 @@
 #define KEY_A  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define KEY_B  "/////////////////////////////////////////+8="
 
+#define KEY_N(n)  n "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
 
 static mcp_str_t
 str(const char *s)
@@ -83,13 +85,15 @@ test_keys(void **state)
         { "a AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n",
           "44 characters", 1 },
         { "a AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA*A=\n", "base64", 1 },
+        { "a AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=\n", "base64", 1 },
         { "a ==========================================A=\n",
           "44 characters", 1 },
         { "a AAAAAAAAAAAAAAAAAAAAAA==AAAAAAAAAAAAAAAAAAA=\n",
           "44 characters", 1 },
-        { "1 " KEY_A "\n2 " KEY_A "\n3 " KEY_A "\n4 " KEY_A "\n5 " KEY_A
-          "\n6 " KEY_A "\n7 " KEY_A "\n8 " KEY_A "\n9 " KEY_A "\n",
-          "more than 8", 9 },
+        { "a " KEY_A "\nb " KEY_B "\nc " KEY_A "\n", "key is there twice", 3 },
+        { "1 " KEY_N("1") "\n2 " KEY_N("2") "\n3 " KEY_N("3") "\n4 " KEY_N("4")
+          "\n5 " KEY_N("5") "\n6 " KEY_N("6") "\n7 " KEY_N("7") "\n8 "
+          KEY_N("8") "\n9 " KEY_N("9") "\n", "more than 8", 9 },
     };
 
     (void) state;
@@ -271,6 +275,208 @@ test_seal(void **state)
                      MCP_ERROR);
 
     assert_int_equal(ERR_peek_error(), 0);
+}
+
+
+/* A record that another implementation sealed (t/lib/MCP/Vault.pm): the format
+ * stays, and each part of it goes in where it did. */
+static void
+test_vector(void **state)
+{
+    size_t                      len;
+    mcp_str_t                   sealed;
+    unsigned char               out[128], name[MCP_VAULT_NAME];
+    mcp_vault_ring_t            r;
+    mcp_vault_owner_t           o;
+
+    static const unsigned char  record[] = {
+        0x01, 0x01, 0x61, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27,
+        0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x40, 0x41, 0x42,
+        0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x82, 0x7e,
+        0xbd, 0x9e, 0xe2, 0xce, 0x24, 0xee, 0x7d, 0x5d, 0x45, 0x08, 0x84,
+        0x39, 0x17, 0x4e, 0x83, 0xd3, 0xfd, 0xaf, 0xc1, 0x5d, 0x10, 0x93,
+        0x5d, 0x91, 0x5f, 0xd1, 0x75, 0x74, 0xca, 0xac, 0x45, 0x0b, 0x07,
+        0xe1
+    };
+
+    (void) state;
+
+    r = ring("b " KEY_B "\na " KEY_A "\n");
+    o = owner();
+    o.client = str("c1");
+    o.audience = str("api://x");
+    o.scope = str("a b");
+    o.subject = str("jti-1");
+
+    mcp_vault_name(&o, name);
+    assert_memory_equal(name, "99c909e38ef7286a3193bcb2f7879138",
+                        MCP_VAULT_NAME);
+
+    sealed.data = (unsigned char *) record;
+    sealed.len = sizeof(record);
+
+    assert_int_equal(mcp_vault_open(&r, &o, "tokens", 258, &sealed, out, &len),
+                     MCP_OK);
+    assert_int_equal(len, 20);
+    assert_memory_equal(out, "{\"access_token\":\"x\"}", len);
+}
+
+
+/* Salt and nonce are new each time, whatever is sealed. */
+static void
+test_fresh(void **state)
+{
+    size_t             len, head;
+    mcp_str_t          value;
+    mcp_vault_ring_t   r;
+    mcp_vault_owner_t  o;
+    unsigned char      one[256], two[256];
+
+    (void) state;
+
+    r = ring("a " KEY_A "\n");
+    o = owner();
+    value = str("{\"access_token\":\"secret\"}");
+
+    assert_int_equal(mcp_vault_seal(&r, &o, "tokens", 1, &value, one, &len),
+                     MCP_OK);
+    assert_int_equal(mcp_vault_seal(&r, &o, "tokens", 1, &value, two, &len),
+                     MCP_OK);
+
+    head = 2 + 1;
+
+    assert_memory_equal(one, two, head);
+    assert_memory_not_equal(one + head, two + head, 8);
+    assert_memory_not_equal(one + head + 8, two + head + 8, 8);
+    assert_memory_not_equal(one + head + 16, two + head + 16, 6);
+    assert_memory_not_equal(one + head + 22, two + head + 22, 6);
+}
+
+
+/* What does not open leaves nothing of its text. */
+static void
+test_cleansed(void **state)
+{
+    size_t             i, len;
+    mcp_str_t          value, sealed;
+    mcp_vault_ring_t   r;
+    mcp_vault_owner_t  o;
+    unsigned char      out[256], plain[256];
+
+    (void) state;
+
+    r = ring("a " KEY_A "\n");
+    o = owner();
+    value = str("{\"access_token\":\"secret\"}");
+
+    assert_int_equal(mcp_vault_seal(&r, &o, "tokens", 1, &value, out, &len),
+                     MCP_OK);
+
+    sealed.data = out;
+    sealed.len = len;
+    out[len - 1] ^= 1;
+
+    memset(plain, 'p', sizeof(plain));
+
+    assert_int_equal(mcp_vault_open(&r, &o, "tokens", 1, &sealed, plain, &len),
+                     MCP_DECLINED);
+
+    for (i = 0; i < value.len; i++) {
+        assert_int_equal(plain[i], 0);
+    }
+
+    assert_int_equal(plain[value.len], 'p');
+}
+
+
+/* Longer than what is ever written: not even tried. */
+static void
+test_long(void **state)
+{
+    size_t             len, size;
+    mcp_str_t          value, sealed;
+    mcp_vault_ring_t   r;
+    mcp_vault_owner_t  o;
+    unsigned char     *out, *plain;
+
+    (void) state;
+
+    size = MCP_VAULT_VALUE + MCP_VAULT_OVERHEAD;
+    out = fx_alloc(size + 1);
+    plain = fx_alloc(size + 1);
+    memset(out, 'x', size + 1);
+
+    r = ring("abcdefghijklmnopqrstuvwxyz012345 " KEY_A "\n");
+    o = owner();
+
+    value.data = plain;
+    value.len = MCP_VAULT_VALUE;
+    memset(plain, 'v', value.len);
+
+    assert_int_equal(mcp_vault_seal(&r, &o, "tokens", 1, &value, out, &len),
+                     MCP_OK);
+    assert_int_equal(len, size);
+
+    sealed.data = out;
+    sealed.len = size;
+
+    assert_int_equal(mcp_vault_open(&r, &o, "tokens", 1, &sealed, plain, &len),
+                     MCP_OK);
+    assert_int_equal(len, MCP_VAULT_VALUE);
+
+    memset(plain, 'p', size + 1);
+    sealed.len = size + 1;
+
+    assert_int_equal(mcp_vault_open(&r, &o, "tokens", 1, &sealed, plain, &len),
+                     MCP_DECLINED);
+    assert_int_equal(plain[0], 'p');
+}
+
+
+static void
+test_owner(void **state)
+{
+    size_t             i;
+    mcp_buf_t          b;
+    mcp_str_t          text;
+    unsigned char      buf[512], name[MCP_VAULT_NAME], again[MCP_VAULT_NAME];
+    mcp_vault_owner_t  o, got;
+
+    static const char  *bad[] = {
+        "", "[]", "{}", "{\"credential\":\"\"}", "{\"credential\":7}",
+        "{\"credential\":\"a\",\"user\":7}",
+        "{\"credential\":\"a\",\"credential\":\"b\"}",
+        "{\"credential\":\"a\"} x"
+    };
+
+    (void) state;
+
+    o = owner();
+    o.client = str("c1");
+    o.audience = str("api://x");
+    o.scope = str("a \"b\"");
+    o.subject = str("jti-1");
+
+    mcp_buf_init(&b, buf, sizeof(buf));
+    mcp_vault_owner_write(&b, &o);
+    assert_false(b.overflow);
+
+    text.data = buf;
+    text.len = (size_t) (b.pos - b.start);
+
+    assert_int_equal(mcp_vault_owner_parse(&text, &fx_mem, &got), MCP_OK);
+
+    mcp_vault_name(&o, name);
+    mcp_vault_name(&got, again);
+    assert_memory_equal(name, again, MCP_VAULT_NAME);
+    assert_true(mcp_str_eq(&got.subject, &o.subject));
+    assert_true(mcp_str_eq(&got.scope, &o.scope));
+
+    for (i = 0; i < fx_count(bad); i++) {
+        text = str(bad[i]);
+        assert_int_equal(mcp_vault_owner_parse(&text, &fx_mem, &got),
+                         MCP_ERROR);
+    }
 }
 
 
@@ -515,6 +721,11 @@ main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_seal),
+        cmocka_unit_test(test_vector),
+        cmocka_unit_test(test_fresh),
+        cmocka_unit_test(test_cleansed),
+        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_owner),
         cmocka_unit_test(test_hkdf),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_refresh_at),
