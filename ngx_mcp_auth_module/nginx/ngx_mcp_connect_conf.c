@@ -23,7 +23,8 @@ static ngx_int_t ngx_mcp_connect_needs(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_connect_t *cn);
 static ngx_int_t ngx_mcp_connect_issuer(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf, ngx_mcp_connect_t *cn);
-static ngx_int_t ngx_mcp_connect_login(ngx_conf_t *cf, ngx_mcp_issuer_t *is);
+static ngx_int_t ngx_mcp_connect_endpoints(ngx_conf_t *cf,
+    ngx_mcp_issuer_t *is);
 static ngx_int_t ngx_mcp_connect_url(ngx_conf_t *cf, ngx_mcp_connect_t *cn);
 static ngx_int_t ngx_mcp_connect_default_url(ngx_conf_t *cf,
     ngx_mcp_connect_t *cn);
@@ -260,13 +261,13 @@ ngx_mcp_connect_issuer(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
                                       "and \"client_secret\"", &cn->login);
     }
 
-    return ngx_mcp_connect_login(cf, isp[i]);
+    return ngx_mcp_connect_endpoints(cf, isp[i]);
 }
 
 
 /* Several mcp_connect may have one login. */
 static ngx_int_t
-ngx_mcp_connect_login(ngx_conf_t *cf, ngx_mcp_issuer_t *is)
+ngx_mcp_connect_endpoints(ngx_conf_t *cf, ngx_mcp_issuer_t *is)
 {
     if (is->login) {
         return NGX_OK;

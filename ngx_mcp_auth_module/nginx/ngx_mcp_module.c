@@ -320,7 +320,8 @@ ngx_mcp_init_module(ngx_cycle_t *cycle)
 static ngx_int_t
 ngx_mcp_init_process(ngx_cycle_t *cycle)
 {
-    u_char               *key;
+    u_char               *key, raw[MCP_DIGEST_RAW];
+    mcp_digest_t          d;
     ngx_mcp_main_conf_t  *mmcf;
 
     if (ngx_process != NGX_PROCESS_WORKER
@@ -355,6 +356,11 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
 
     mcp_digest_key(&mmcf->digest, key);
     mcp_digest_key(&mmcf->zone_digest, ngx_mcp_zone_secret(mmcf->zone));
+
+    mcp_digest_init(&d, &mmcf->zone_digest);
+    mcp_digest_update(&d, "connect", sizeof("connect"));
+    mcp_digest_raw(&d, &mmcf->zone_digest, raw);
+    mcp_digest_key(&mmcf->connect_digest, raw);
 
     mmcf->cache = ngx_mcp_cache_create(mmcf->zone, 4096, mmcf->fingerprint,
                                        cycle->log);
@@ -457,6 +463,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_mcp_login_exit_worker(mmcf);
     ngx_mcp_vault_exit_worker(mmcf);
     ngx_mcp_exit_redis(mmcf);
     ngx_mcp_token_exit_worker(mmcf);

@@ -48,6 +48,7 @@
 
 typedef struct ngx_mcp_block_s         ngx_mcp_block_t;
 typedef struct ngx_mcp_connect_s       ngx_mcp_connect_t;
+typedef struct ngx_mcp_login_worker_s  ngx_mcp_login_worker_t;
 typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
 typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
 typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
@@ -97,6 +98,7 @@ typedef struct {
     ngx_mcp_url_t            login_url;         /* discovery, OpenID */
     ngx_mcp_fetch_conf_t     login_fetch;
     ngx_uint_t               login;             /* some mcp_connect names it */
+    ngx_mcp_login_worker_t  *login_worker;      /* this worker's */
 
     ngx_str_t                conf_file;         /* where the block stands */
     ngx_uint_t               conf_line;
@@ -263,6 +265,7 @@ typedef struct {
     mcp_digest_key_t         digest;            /* set in init_process */
     mcp_gmac_t               results;           /* likewise */
     mcp_digest_key_t         zone_digest;       /* of the zone's secret */
+    mcp_digest_key_t         connect_digest;    /* likewise */
     mcp_seal_ring_t          sessions;          /* mcp_session_key */
     mcp_seal_ring_t          browsers;          /* likewise, for mcp_connect */
     ngx_array_t              connects;          /* ngx_mcp_connect_t * */

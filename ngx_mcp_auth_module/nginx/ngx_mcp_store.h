@@ -34,6 +34,9 @@ typedef struct {
     ngx_str_t            meta;          /* sealed: whose it is, for mcpctl */
     ngx_str_t            flight;        /* the note, or empty */
     time_t               expires;       /* of the access token, s; 0: never */
+    ngx_uint_t           grant;         /* to be written: the person's own act,
+                                           which takes the place of a record
+                                           that was revoked, too */
     ngx_msec_t           hold;          /* HELD: nobody asks the provider for so
                                            long, ms; 0: somebody does */
 } ngx_mcp_record_t;

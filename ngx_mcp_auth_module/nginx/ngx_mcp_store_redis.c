@@ -167,6 +167,11 @@ ngx_mcp_store_redis_write(ngx_mcp_main_conf_t *mmcf, u_char *name,
     argv[n++].len = ngx_sprintf(channel, "%Vevents",
                                 &mmcf->redis->prefix) - channel;
 
+    if (record->grant) {
+        ngx_mcp_store_lit(&argv[n], "grant");
+        n++;
+    }
+
     return ngx_mcp_store_redis_send(mmcf, argv, n, ngx_mcp_store_redis_written,
                                     done, data, call);
 }

@@ -12,7 +12,9 @@ package MCP::Provider;
 #     is($idp->count(kind => 'refresh_token'), 1, 'one refresh');
 #     ok($idp->alive($grant), 'the grant lives');
 #
-# Grants: client_credentials, refresh_token, token exchange.  Clients show who
+# Grants: client_credentials, refresh_token, token exchange, and with
+# `redirects` a code: GET /authorize is the page on which a person consents at
+# once, and is sent back; POST /revoke ends a grant (RFC 7009).  Clients show who
 # they are by client_secret_basic (form-encoded before base64), by
 # client_secret_post or by private_key_jwt.  A used refresh token that comes
 # again kills its family, access tokens included, but within the grace time.
@@ -28,6 +30,11 @@ package MCP::Provider;
 #                     stand, what they are called, how a request has to look
 #   audience => URL   what an assertion is for, default the endpoint
 #   scope => TEXT     granted in place of what was asked for
+#   redirects => [URL...]   where a code may go; none: there is no /authorize
+#   person => NAME    who consents (default alice); undef: nobody is signed in
+#   back => { ... }   members of the callback replaced (undef: not in it)
+#   iss => TEXT       in the callback (RFC 9207); undef: it has none
+#   id_token => { ... }     with `login`: claims of the ID token replaced
 #
 # misbehave(NAME, ...) is in force until behave(), or for `times => N` requests;
 # `only => GRANT` for one kind.  With effect => 1 the books are changed as if
@@ -55,10 +62,10 @@ package MCP::Provider;
 use strict;
 use warnings;
 
-use Digest::SHA qw/ sha256_hex /;
+use Digest::SHA qw/ sha256 sha256_hex /;
 use Fcntl qw/ LOCK_EX /;
 use JSON::PP ();
-use MIME::Base64 qw/ decode_base64 decode_base64url /;
+use MIME::Base64 qw/ decode_base64 decode_base64url encode_base64url /;
 use Storable ();
 use Time::HiRes qw/ time sleep /;
 
@@ -89,7 +96,9 @@ my %stranger = (rfc => [ 401, 'invalid_client' ],
 # Options: name (default idp), port (a number for port(), default 8090), path
 # (default /token), tls => N (a number for port(): server_conf() listens there
 # with the test's certificate), issuer => MCP::Issuer (subject tokens of an
-# exchange are its; without one, JWTs of anybody), and all of set().
+# exchange are its; without one, JWTs of anybody), login => MCP::Issuer (whose
+# keys sign ID tokens: the token endpoint of an OpenID provider), and all of
+# set().
 # clients => { ID => { secret => TEXT, auth => basic | post (default: either) |
 # jwt | none, key => FILE of its key (jwt), grants => [...] } }
 
@@ -98,20 +107,21 @@ sub start {
     my $self = bless { t => $t, name => 'idp', port => 8090, path => '/token',
                        map { $_ => $o{$_} }
                        grep { exists $o{$_} }
-                       qw/ name port path tls issuer / }, $class;
+                       qw/ name port path tls issuer login / }, $class;
 
     my $dir = $self->{dir} = $t->dir . "/$self->{name}";
     mkdir $dir;
 
     my %set = (lifetime => 300, rotate => 1, grace => 0, style => 'rfc',
-               audience => undef, scope => undef);
+               audience => undef, scope => undef, redirects => undef,
+               person => 'alice', back => {}, iss => undef, id_token => {});
 
     exists $o{$_} and $set{$_} = $o{$_} for keys %set;
 
     $self->write({ %set, clients => $o{clients} || { gw => {
                      secret => 'gw-secret' } },
                    modes => [], log => [], access => {}, refresh => {},
-                   families => {}, jti => {}, serial => 0, held => 0,
+                   families => {}, jti => {}, codes => {}, serial => 0, held => 0,
                    released => 0, secrets => {} });
 
     $self->{stub} = MCP::Upstream->start($t, port => $self->{port},
@@ -414,6 +424,11 @@ sub random {
 sub handle {
     my ($self, $req) = @_;
     my ($answer, $mode, $serial, $released);
+    my $path = (split /\?/, $req->{uri})[0];
+
+    return $self->authorize($req)
+        if $path eq '/authorize' && $self->books->{redirects};
+    return $self->revoked($req) if $path eq '/revoke';
 
     my $path = (split /\?/, $req->{uri})[0];
     my $revoke = $path =~ m!\A/revoke!;
@@ -573,6 +588,7 @@ sub answer {
     return $e->{kind} eq 'client_credentials' ? $self->machine($b, $p, $e)
          : $e->{kind} eq 'refresh_token' ? $self->refresh($b, $p, $e)
          : $e->{kind} eq 'exchange' ? $self->exchange($b, $p, $e)
+         : $e->{kind} eq 'authorization_code' ? $self->code($b, $p, $e)
          : refusal($b, 400, 'unsupported_grant_type', $p);
 }
 
@@ -737,6 +753,154 @@ sub machine {
         kind => 'client', user => undef, client => $e->{client},
         audience => $p->{audience}, resource => $p->{resource},
         scope => $b->{scope} // $p->{scope} }) };
+}
+
+
+# ---- codes
+
+# The page: the person consents, and is sent back with a code.
+
+sub authorize {
+    my ($self, $req) = @_;
+    my ($query) = $req->{uri} =~ /\?(.*)/;
+    my (%q, $twice);
+
+    for (split /&/, $query // '') {
+        my ($n, $v) = map { unescape($_) } split /=/, $_, 2;
+        $twice = $n if exists $q{$n};
+        $q{$n} = $v // '';
+    }
+
+    return $self->change(sub {
+        my ($b) = @_;
+
+        push @{$b->{log}}, { kind => 'authorize', time => time,
+                             params => { %q } };
+
+        my $c = $b->{clients}{$q{client_id} // ''};
+        my $wrong = $twice ? "$twice is there twice" : !$c ? 'client'
+            : !grep({ $_ eq ($q{redirect_uri} // '') } @{$b->{redirects}})
+              ? 'redirect_uri'
+            : ($q{response_type} // '') ne 'code' ? 'response_type'
+            : ($q{code_challenge_method} // '') ne 'S256' ? 'PKCE'
+            : ($q{code_challenge} // '') !~ /\A[\w-]{43}\z/ ? 'challenge'
+            : length($q{state} // '') < 22 ? 'state' : undef;
+
+        return { status => 400, body => "wrong: $wrong" } if $wrong;
+        return { status => 200, body => 'please sign in',
+                 headers => { 'Content-Type' => 'text/html' } }
+            unless defined $b->{person};
+
+        my $code = 'code-' . random();
+
+        $b->{codes}{sha256_hex($code)} = {
+            client => $q{client_id}, redirect_uri => $q{redirect_uri},
+            challenge => $q{code_challenge}, user => $b->{person},
+            nonce => $q{nonce}, scope => $b->{scope} // $q{scope} // '' };
+        $b->{secrets}{$_} = 1 for $code, $q{state};
+
+        my %back = (code => $code, state => $q{state},
+                    defined $b->{iss} ? (iss => $b->{iss}) : (),
+                    %{$b->{back}});
+        my $args = join '&', map { "$_=" . escape($back{$_}) }
+                   grep { defined $back{$_} } sort keys %back;
+
+        return { status => 302, body => '', headers => {
+                 Location => "$q{redirect_uri}?$args" } };
+    });
+}
+
+
+sub escape {
+    my ($s) = @_;
+    $s =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ge;
+    return $s;
+}
+
+
+sub code {
+    my ($self, $b, $p, $e) = @_;
+    my $c = $b->{codes}{sha256_hex($p->{code} // '')};
+    my $proof = encode_base64url(sha256($p->{code_verifier} // ''));
+
+    $b->{secrets}{$p->{code_verifier}} = 1 if length($p->{code_verifier} // '');
+
+    return refusal($b, 400, 'invalid_grant', $p)
+        if !$c || $c->{client} ne $e->{client}
+           || $c->{redirect_uri} ne ($p->{redirect_uri} // '')
+           || $c->{challenge} ne $proof;
+
+    $e->{user} = $c->{user};
+
+    if ($c->{used}) {
+        $e->{reuse} = 1;
+        $b->{families}{$c->{used}}{dead} = 'reuse';
+        return refusal($b, 400, 'invalid_grant', $p);
+    }
+
+    my $family = $c->{used} = 'family-' . ++$b->{serial};
+
+    $b->{families}{$family} = { map { $_ => $c->{$_} }
+                                qw/ user client scope / };
+
+    my $tokens = $self->tokens($b, $family);
+
+    if ($self->{login}) {
+
+        # the stub's server does not wait for its children
+
+        local $SIG{CHLD} = 'DEFAULT';
+
+        $tokens->{id_token} = $self->{login}->token(
+            aud => $e->{client}, sub => $c->{user}, cid => undef, jti => undef,
+            nonce => $c->{nonce}, name => ucfirst $c->{user},
+            %{$b->{id_token}});
+        $b->{secrets}{$tokens->{id_token}} = 1;
+    }
+
+    return { json => $b->{style} eq 'slack'
+             ? { ok => JSON::PP::true, authed_user => {
+                 %$tokens, token_type => 'user' } } : $tokens };
+}
+
+
+# RFC 7009: a token of a family ends it, and an unknown one is no error
+
+sub revoked {
+    my ($self, $req) = @_;
+
+    return $self->change(sub {
+        my ($b) = @_;
+        my ($p, $broken) = params($req);
+        my %e = (kind => 'revoke', time => time);
+        my $mode = take_mode($b, 'revoke');
+
+        push @{$b->{log}}, \%e;
+
+        if ($mode) {
+            $e{mode} = $mode->{name};
+            return { status => $mode->{status} // 503, body => 'no' };
+        }
+
+        my $client = $self->client($b, $req, $p, \%e);
+        $e{result} = 'invalid_client';
+        return { status => 401, json => { error => 'invalid_client' } }
+            unless defined $client;
+
+        my $hash = sha256_hex($p->{token} // '');
+        my $of = $b->{refresh}{$hash} || $b->{access}{$hash};
+        my $f = $of ? $b->{families}{$of->{family}} : undef;
+
+        $e{result} = 'ok';
+        $e{client} = $client;
+
+        if ($f && $f->{client} eq $client) {
+            $e{user} = $f->{user};
+            $f->{dead} ||= 'revoked';
+        }
+
+        return { status => 200, body => '' };
+    });
 }
 
 

@@ -1,0 +1,328 @@
+/*
+ * Texts of sessions, states and tickets; the URL of an authorization request.
+ */
+
+#include "mcp_connect.h"
+#include "mcp_form.h"
+
+#include <jansson.h>
+#include <openssl/evp.h>
+
+
+#define MCP_CONNECT_VERSION  1
+
+
+typedef struct {
+    const char          *name;
+    size_t               offset;        /* of a mcp_str_t */
+    size_t               max;           /* bytes */
+} mcp_connect_field_t;
+
+
+static void mcp_connect_write(mcp_buf_t *b, const void *of,
+    const mcp_connect_field_t *fields, size_t n, int kind, int64_t begun);
+static int mcp_connect_parse(const mcp_str_t *text, const mcp_mem_t *mem,
+    void *to, const mcp_connect_field_t *fields, size_t n, int *kind,
+    int64_t *begun);
+static int mcp_connect_integer(const json_t *root, const char *name,
+    int64_t min, int64_t max, int64_t *value);
+static int mcp_connect_challenge(mcp_buf_t *b, const mcp_str_t *verifier);
+
+
+#define mcp_connect_of(type, name, member, max)                               \
+    { name, offsetof(type, member), max }
+
+
+static const mcp_connect_field_t  mcp_connect_session_fields[] = {
+    mcp_connect_of(mcp_connect_session_t, "i", issuer, 2048),
+    mcp_connect_of(mcp_connect_session_t, "u", user, 256),
+    mcp_connect_of(mcp_connect_session_t, "n", name, 256),
+    mcp_connect_of(mcp_connect_session_t, "b", nonce, 64)
+};
+
+static const mcp_connect_field_t  mcp_connect_state_fields[] = {
+    mcp_connect_of(mcp_connect_state_t, "credential", credential, 64),
+    mcp_connect_of(mcp_connect_state_t, "issuer", issuer, 2048),
+    mcp_connect_of(mcp_connect_state_t, "redirect_uri", redirect_uri, 2048),
+    mcp_connect_of(mcp_connect_state_t, "verifier", verifier, 128),
+    mcp_connect_of(mcp_connect_state_t, "nonce", nonce, 128),
+    mcp_connect_of(mcp_connect_state_t, "browser", browser, 64),
+    mcp_connect_of(mcp_connect_state_t, "person_issuer", person_issuer, 2048),
+    mcp_connect_of(mcp_connect_state_t, "person", person, 256),
+    mcp_connect_of(mcp_connect_state_t, "to", to, 64),
+    mcp_connect_of(mcp_connect_state_t, "ticket", ticket, 64),
+    mcp_connect_of(mcp_connect_state_t, "scope", scope, 4096)
+};
+
+#define mcp_connect_n(fields)  (sizeof(fields) / sizeof(fields[0]))
+
+
+void
+mcp_connect_session_write(mcp_buf_t *b, const mcp_connect_session_t *s)
+{
+    mcp_connect_write(b, s, mcp_connect_session_fields,
+                      mcp_connect_n(mcp_connect_session_fields), 0, s->begun);
+}
+
+
+int
+mcp_connect_session_parse(const mcp_str_t *text, const mcp_mem_t *mem,
+    mcp_connect_session_t *s)
+{
+    int  kind;
+
+    if (mcp_connect_parse(text, mem, s, mcp_connect_session_fields,
+                          mcp_connect_n(mcp_connect_session_fields), &kind,
+                          &s->begun)
+        != MCP_OK)
+    {
+        return MCP_ERROR;
+    }
+
+    return kind == 0 && s->issuer.len && s->user.len
+           && s->nonce.len == MCP_CONNECT_NONCE ? MCP_OK : MCP_ERROR;
+}
+
+
+void
+mcp_connect_state_write(mcp_buf_t *b, const mcp_connect_state_t *s)
+{
+    mcp_connect_write(b, s, mcp_connect_state_fields,
+                      mcp_connect_n(mcp_connect_state_fields), s->kind,
+                      s->begun);
+}
+
+
+int
+mcp_connect_state_parse(const mcp_str_t *text, const mcp_mem_t *mem,
+    mcp_connect_state_t *s)
+{
+    int  kind;
+
+    if (mcp_connect_parse(text, mem, s, mcp_connect_state_fields,
+                          mcp_connect_n(mcp_connect_state_fields), &kind,
+                          &s->begun)
+        != MCP_OK)
+    {
+        return MCP_ERROR;
+    }
+
+    s->kind = kind;
+
+    return kind >= MCP_CONNECT_LOGIN && kind <= MCP_CONNECT_TICKET
+           ? MCP_OK : MCP_ERROR;
+}
+
+
+static void
+mcp_connect_write(mcp_buf_t *b, const void *of,
+    const mcp_connect_field_t *fields, size_t n, int kind, int64_t begun)
+{
+    size_t            i;
+    const mcp_str_t  *s;
+
+    mcp_buf_lit(b, "{\"v\":");
+    mcp_buf_uint(b, MCP_CONNECT_VERSION);
+    mcp_buf_lit(b, ",\"k\":");
+    mcp_buf_int(b, kind);
+    mcp_buf_lit(b, ",\"t\":");
+    mcp_buf_int(b, begun);
+
+    for (i = 0; i < n; i++) {
+        s = (const mcp_str_t *) ((const char *) of + fields[i].offset);
+
+        mcp_buf_lit(b, ",\"");
+        mcp_buf_put(b, fields[i].name, strlen(fields[i].name));
+        mcp_buf_lit(b, "\":");
+        mcp_buf_json(b, s->data, s->len, (size_t) -1);
+    }
+
+    mcp_buf_lit(b, "}");
+}
+
+
+static int
+mcp_connect_parse(const mcp_str_t *text, const mcp_mem_t *mem, void *to,
+    const mcp_connect_field_t *fields, size_t n, int *kind, int64_t *begun)
+{
+    int         rc;
+    size_t      i;
+    json_t     *root, *json;
+    int64_t     version, k;
+    mcp_str_t  *s;
+
+    if (text->len > MCP_CONNECT_TEXT) {
+        return MCP_ERROR;
+    }
+
+    root = json_loadb((const char *) text->data, text->len,
+                      JSON_REJECT_DUPLICATES, NULL);
+    if (root == NULL) {
+        return MCP_ERROR;
+    }
+
+    rc = MCP_ERROR;
+
+    if (!json_is_object(root)
+        || json_object_size(root) != n + 3
+        || mcp_connect_integer(root, "v", MCP_CONNECT_VERSION,
+                               MCP_CONNECT_VERSION, &version)
+           != MCP_OK
+        || mcp_connect_integer(root, "k", 0, 99, &k) != MCP_OK
+        || mcp_connect_integer(root, "t", 0, INT64_MAX, begun) != MCP_OK)
+    {
+        goto done;
+    }
+
+    *kind = (int) k;
+
+    for (i = 0; i < n; i++) {
+        json = json_object_get(root, fields[i].name);
+        s = (mcp_str_t *) ((char *) to + fields[i].offset);
+
+        if (!json_is_string(json)
+            || json_string_length(json) > fields[i].max
+            || mcp_str_dup(mem, s, json_string_value(json),
+                           json_string_length(json))
+               != MCP_OK)
+        {
+            goto done;
+        }
+    }
+
+    rc = MCP_OK;
+
+done:
+
+    json_decref(root);
+
+    return rc;
+}
+
+
+static int
+mcp_connect_integer(const json_t *root, const char *name, int64_t min,
+    int64_t max, int64_t *value)
+{
+    json_t  *json;
+
+    json = json_object_get(root, name);
+
+    if (!json_is_integer(json)) {
+        return MCP_ERROR;
+    }
+
+    *value = (int64_t) json_integer_value(json);
+
+    return *value >= min && *value <= max ? MCP_OK : MCP_ERROR;
+}
+
+
+int
+mcp_connect_away(mcp_buf_t *b, const mcp_connect_away_t *a)
+{
+    mcp_str_t  code = mcp_string("code");
+
+    mcp_buf_str(b, &a->endpoint);
+
+    mcp_form_put(b, memchr(a->endpoint.data, '?', a->endpoint.len) ? '&' : '?',
+                 "response_type", &code);
+    mcp_form_put(b, '&', "client_id", &a->client_id);
+    mcp_form_put(b, '&', "redirect_uri", &a->redirect_uri);
+    mcp_form_put(b, '&', a->scope_name ? a->scope_name : "scope", &a->scope);
+    mcp_form_put(b, '&', "audience", &a->audience);
+    mcp_form_put(b, '&', "resource", &a->resource);
+    mcp_form_put(b, '&', "state", &a->state);
+    mcp_form_put(b, '&', "nonce", &a->nonce);
+
+    if (a->verifier.len && mcp_connect_challenge(b, &a->verifier) != MCP_OK) {
+        return MCP_ERROR;
+    }
+
+    if (a->extra.len) {
+        mcp_buf_lit(b, "&");
+        mcp_buf_str(b, &a->extra);
+    }
+
+    return b->overflow ? MCP_ERROR : MCP_OK;
+}
+
+
+static int
+mcp_connect_challenge(mcp_buf_t *b, const mcp_str_t *verifier)
+{
+    unsigned       i, n;
+    unsigned char  hash[EVP_MAX_MD_SIZE], text[2 * EVP_MAX_MD_SIZE];
+    mcp_str_t      challenge, method = mcp_string("S256");
+
+    if (EVP_Digest(verifier->data, verifier->len, hash, &n, EVP_sha256(), NULL)
+        != 1)
+    {
+        return MCP_ERROR;
+    }
+
+    challenge.data = text;
+    challenge.len = (size_t) EVP_EncodeBlock(text, hash, (int) n);
+
+    while (challenge.len && text[challenge.len - 1] == '=') {
+        challenge.len--;
+    }
+
+    for (i = 0; i < challenge.len; i++) {
+        if (text[i] == '+') {
+            text[i] = '-';
+
+        } else if (text[i] == '/') {
+            text[i] = '_';
+        }
+    }
+
+    mcp_form_put(b, '&', "code_challenge", &challenge);
+    mcp_form_put(b, '&', "code_challenge_method", &method);
+
+    return MCP_OK;
+}
+
+
+mcp_str_t
+mcp_connect_missing(const mcp_str_t *wanted, const mcp_str_t *granted)
+{
+    size_t      i, j, n, m;
+    unsigned    found;
+    mcp_str_t   word, other;
+
+    for (i = 0; i < wanted->len; i += n + 1) {
+
+        for (n = 0; i + n < wanted->len && wanted->data[i + n] != ' '; n++) {
+            /* void */
+        }
+
+        word.data = wanted->data + i;
+        word.len = n;
+        found = (n == 0 || mcp_str_eq_lit(&word, "offline_access")
+                 || mcp_str_eq_lit(&word, "openid"));
+
+        /* GitHub and Slack separate by commas */
+
+        for (j = 0; j < granted->len && !found; j += m + 1) {
+
+            for (m = 0; j + m < granted->len && granted->data[j + m] != ' '
+                        && granted->data[j + m] != ','; m++)
+            {
+                /* void */
+            }
+
+            other.data = granted->data + j;
+            other.len = m;
+            found = mcp_str_eq(&word, &other);
+        }
+
+        if (!found) {
+            return word;
+        }
+    }
+
+    mcp_str_null(&word);
+
+    return word;
+}
