@@ -15,7 +15,6 @@
 
 #include "ngx_mcp_credential.h"
 #include "ngx_mcp_reply.h"
-#include "ngx_mcp_ticket.h"
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_vault.h"
 
@@ -102,7 +101,7 @@ ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     time_t                   retry;
     uint64_t                 began;
     ngx_int_t                rc;
-    ngx_str_t                subject, url;
+    ngx_str_t                subject;
     const char              *reason;
     ngx_mcp_vault_result_t   res;
 
@@ -146,20 +145,8 @@ ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         return ngx_mcp_access_wait(r, ctx);
 
     case NGX_DECLINED:
-        rc = ngx_mcp_ticket_get(r, ctx, cr, &ctx->waiter, &url);
-
-        if (rc == NGX_AGAIN) {
-            ctx->credential_waited = 1;
-            return ngx_mcp_access_wait(r, ctx);
-        }
-
         ctx->state = NGX_MCP_REFUSED;
-
-        if (rc != NGX_OK) {
-            return ngx_mcp_reply_unavailable(r, ctx, 1, "credential_store");
-        }
-
-        return ngx_mcp_reply_connect(r, ctx, cr, &url, reason);
+        return ngx_mcp_reply_connect(r, ctx, cr, reason);
 
     default:
         ctx->state = NGX_MCP_REFUSED;
