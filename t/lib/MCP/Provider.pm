@@ -428,8 +428,6 @@ sub handle {
 
     return $self->authorize($req)
         if $path eq '/authorize' && $self->books->{redirects};
-    return $self->revoked($req) if $path eq '/revoke';
-
     my $path = (split /\?/, $req->{uri})[0];
     my $revoke = $path =~ m!\A/revoke!;
 
@@ -864,46 +862,6 @@ sub code {
 }
 
 
-# RFC 7009: a token of a family ends it, and an unknown one is no error
-
-sub revoked {
-    my ($self, $req) = @_;
-
-    return $self->change(sub {
-        my ($b) = @_;
-        my ($p, $broken) = params($req);
-        my %e = (kind => 'revoke', time => time);
-        my $mode = take_mode($b, 'revoke');
-
-        push @{$b->{log}}, \%e;
-
-        if ($mode) {
-            $e{mode} = $mode->{name};
-            return { status => $mode->{status} // 503, body => 'no' };
-        }
-
-        my $client = $self->client($b, $req, $p, \%e);
-        $e{result} = 'invalid_client';
-        return { status => 401, json => { error => 'invalid_client' } }
-            unless defined $client;
-
-        my $hash = sha256_hex($p->{token} // '');
-        my $of = $b->{refresh}{$hash} || $b->{access}{$hash};
-        my $f = $of ? $b->{families}{$of->{family}} : undef;
-
-        $e{result} = 'ok';
-        $e{client} = $client;
-
-        if ($f && $f->{client} eq $client) {
-            $e{user} = $f->{user};
-            $f->{dead} ||= 'revoked';
-        }
-
-        return { status => 200, body => '' };
-    });
-}
-
-
 sub refresh {
     my ($self, $b, $p, $e) = @_;
     my $r = $b->{refresh}{sha256_hex($p->{refresh_token} // '')};
@@ -972,6 +930,7 @@ sub revocation {
     my $t = $b->{refresh}{$hash} || $b->{access}{$hash};
     my $f = $t && $b->{families}{$t->{family} // ''};
 
+    $f = undef if $f && !$own && $f->{client} ne $e->{client};
     $e->{user} = $f->{user} if $f;
     $e->{by} = !$f ? 'unknown' : $b->{refresh}{$hash} ? 'refresh' : 'access';
 
