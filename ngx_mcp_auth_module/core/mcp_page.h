@@ -33,8 +33,9 @@ typedef struct {
     mcp_str_t            name;
     mcp_str_t            provider;
     mcp_page_state_e     state;
-    int64_t              renewed;       /* s since the epoch; 0: not said */
-    int64_t              expires;       /* likewise, of the whole grant */
+    int64_t              since;         /* s since the epoch; 0: not said */
+    int64_t              renewed;       /* likewise */
+    int64_t              expires;       /* of the whole grant */
     mcp_str_t            scope;
     mcp_str_t            token;         /* of its form */
 } mcp_page_row_t;

@@ -620,6 +620,11 @@ ngx_mcp_connect_cancel(void *data)
         cc->fetch = NULL;
     }
 
+    if (cc->ending) {
+        ngx_mcp_ending_cancel(cc->ending);
+        cc->ending = NULL;
+    }
+
     ngx_mcp_keys_cancel(&cc->waiter);
 
     if (cc->timer.timer_set) {

@@ -16,6 +16,7 @@
 
 
 #include "ngx_mcp_module.h"
+#include "ngx_mcp_ending.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_store.h"
 #include "mcp_connect.h"
@@ -95,6 +96,7 @@ struct ngx_mcp_connect_ctx_s {
     ngx_mcp_redis_call_t      *redis;
     ngx_mcp_store_call_t      *store;
     ngx_mcp_fetch_t           *fetch;
+    ngx_mcp_ending_call_t     *ending;
     ngx_mcp_keys_waiter_t      waiter;
 
     ngx_mcp_fetch_result_t    *res;     /* during the callback alone */

@@ -38,6 +38,7 @@ static void ngx_mcp_grant_answered(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc);
 static const char *ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc,
     mcp_oauth_answer_t *a);
 static void ngx_mcp_grant_written(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc);
+static void ngx_mcp_grant_over(void *data, ngx_int_t rc);
 static void ngx_mcp_grant_ended(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc);
 
 
@@ -445,6 +446,12 @@ ngx_mcp_grant_answered(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
     reason = ngx_mcp_grant_tokens(cc, &a);
 
     if (reason) {
+
+        /* nobody keeps them: they are of no use, and are not left about */
+
+        ngx_mcp_ending_tokens(cc->mmcf, cc->credential, &cc->record.owner,
+                              &cc->record.tokens);
+
         ngx_mcp_connect_audit(cc, cc->method, "deny", reason);
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_GRANT_SCOPE);
         return;
@@ -461,12 +468,6 @@ ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc, mcp_oauth_answer_t *a)
 {
     mcp_vault_tokens_t  *t;
 
-    if (a->scope.len
-        && mcp_connect_missing(&cc->state.scope, &a->scope).len)
-    {
-        return "connect_scope";
-    }
-
     ngx_mcp_connect_owner(&cc->record, cc->credential, &cc->session.issuer,
                           &cc->session.user);
 
@@ -475,10 +476,17 @@ ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc, mcp_oauth_answer_t *a)
     t->access_token = a->access_token;
     t->refresh_token = a->refresh_token;
     t->scope = a->scope.len ? a->scope : cc->state.scope;
-    t->issued = ngx_time();
+    t->granted = ngx_time();
+    t->issued = t->granted;
     t->expires = a->expires_in ? t->issued + a->expires_in : 0;
     t->refresh_expires = a->refresh_expires_in
                          ? t->issued + a->refresh_expires_in : 0;
+
+    if (a->scope.len
+        && mcp_connect_missing(&cc->state.scope, &a->scope).len)
+    {
+        return "connect_scope";
+    }
 
     return NULL;
 }
@@ -488,6 +496,12 @@ static void
 ngx_mcp_grant_written(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
 {
     if (rc != NGX_OK) {
+
+        /* if the store is there again; else this is said at alert */
+
+        ngx_mcp_ending_tokens(cc->mmcf, cc->credential, &cc->record.owner,
+                              &cc->record.tokens);
+
         ngx_mcp_connect_audit(cc, cc->method, "error", "credential_store");
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_GRANT_LOST);
         return;
@@ -527,16 +541,39 @@ ngx_mcp_connect_disconnect(ngx_mcp_connect_ctx_t *cc)
     ngx_mcp_connect_owner(&cc->record, cc->credential, &cc->session.issuer,
                           &cc->session.user);
 
-    cc->stays = 1;
+    /* it goes on, whether the browser stays or not */
 
-    ngx_mcp_connect_write(cc, "revoked", ngx_mcp_grant_ended);
+    if (ngx_mcp_ending_grant(cc->mmcf, cc->credential, &cc->record.owner,
+                             "disconnected", ngx_mcp_grant_over, cc,
+                             &cc->ending)
+        != NGX_AGAIN)
+    {
+        ngx_mcp_grant_ended(cc, NGX_ERROR);
+        return;
+    }
+
+    cc->done = ngx_mcp_grant_ended;
+
+    ngx_mcp_connect_wait(cc);
 }
 
 
 static void
+ngx_mcp_grant_over(void *data, ngx_int_t rc)
+{
+    ngx_mcp_connect_ctx_t *cc = data;
+
+    cc->ending = NULL;
+
+    ngx_mcp_connect_go(cc, rc);
+}
+
+
+/* Who has none (any more) has what she wanted. */
+static void
 ngx_mcp_grant_ended(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
 {
-    if (rc != NGX_OK) {
+    if (rc == NGX_ERROR) {
         ngx_mcp_connect_audit(cc, cc->method, "error", "credential_store");
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_UNAVAILABLE);
         return;

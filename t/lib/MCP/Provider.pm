@@ -428,7 +428,7 @@ sub handle {
 
     return $self->authorize($req)
         if $path eq '/authorize' && $self->books->{redirects};
-    my $path = (split /\?/, $req->{uri})[0];
+
     my $revoke = $path =~ m!\A/revoke!;
 
     if ($path ne $self->{path} && !$revoke) {
