@@ -18,6 +18,7 @@
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_keys.h"
 #include "ngx_mcp_memo.h"
+#include "ngx_mcp_connect_ticket.h"
 #include "ngx_mcp_reply.h"
 #include "ngx_mcp_revoke.h"
 #include "ngx_mcp_token.h"
@@ -598,6 +599,7 @@ ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx)
     }
 
     ngx_mcp_token_cancel(ctx);
+    ngx_mcp_ticket_cancel(ctx);
 
     if (ctx->jwt) {
         mcp_jwt_free(ctx->jwt);

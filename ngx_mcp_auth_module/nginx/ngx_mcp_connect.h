@@ -25,6 +25,7 @@
 
 #define NGX_MCP_CONNECT_BODY         8192       /* bytes */
 #define NGX_MCP_CONNECT_ARGS         8192       /* bytes of a query */
+#define NGX_MCP_CONNECT_SEAL         "connect"  /* field of what is sealed */
 #define NGX_MCP_CONNECT_STATE        600        /* s, states and tickets */
 #define NGX_MCP_CONNECT_RANDOM       32         /* bytes of a secret */
 #define NGX_MCP_CONNECT_RANDOM_TEXT  48         /* room for it in base64url */

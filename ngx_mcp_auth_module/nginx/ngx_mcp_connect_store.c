@@ -18,7 +18,6 @@
 
 
 #define NGX_MCP_CONNECT_KEY   256       /* bytes */
-#define NGX_MCP_CONNECT_SEAL  "connect"
 
 
 static ngx_int_t ngx_mcp_connect_key(ngx_mcp_main_conf_t *mmcf,

@@ -14,6 +14,7 @@
  */
 
 #include "ngx_mcp_credential.h"
+#include "ngx_mcp_connect_ticket.h"
 #include "ngx_mcp_reply.h"
 #include "ngx_mcp_request.h"
 #include "ngx_mcp_vault.h"
@@ -23,6 +24,8 @@ static ngx_mcp_credential_t *ngx_mcp_credential_of(ngx_mcp_server_t *sv,
     const mcp_principal_t *p);
 static ngx_uint_t ngx_mcp_credential_possible(ngx_mcp_credential_t *cr,
     const mcp_principal_t *p);
+static ngx_int_t ngx_mcp_credential_connect(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr, const char *reason);
 static ngx_int_t ngx_mcp_credential_fetch(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr);
 
@@ -145,13 +148,41 @@ ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         return ngx_mcp_access_wait(r, ctx);
 
     case NGX_DECLINED:
-        ctx->state = NGX_MCP_REFUSED;
-        return ngx_mcp_reply_connect(r, ctx, cr, reason);
+        return ngx_mcp_credential_connect(r, ctx, cr, reason);
 
     default:
         ctx->state = NGX_MCP_REFUSED;
         return ngx_mcp_reply_unavailable(r, ctx, retry, reason);
     }
+}
+
+
+/* The address is the operator's own, or made for this caller. */
+static ngx_int_t
+ngx_mcp_credential_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    ngx_mcp_credential_t *cr, const char *reason)
+{
+    ngx_int_t  rc;
+    ngx_str_t  url;
+
+    url = cr->connect_url;
+
+    if (cr->connect && ctx->message && ctx->message->kind == MCP_REQUEST) {
+
+        rc = ngx_mcp_ticket_get(r, ctx, cr, &url);
+
+        if (rc == NGX_AGAIN) {
+            return ngx_mcp_access_wait(r, ctx);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    ctx->state = NGX_MCP_REFUSED;
+
+    return ngx_mcp_reply_connect(r, ctx, cr, &url, reason);
 }
 
 

@@ -49,6 +49,7 @@
 typedef struct ngx_mcp_block_s         ngx_mcp_block_t;
 typedef struct ngx_mcp_connect_s       ngx_mcp_connect_t;
 typedef struct ngx_mcp_login_worker_s  ngx_mcp_login_worker_t;
+typedef struct ngx_mcp_ticket_s        ngx_mcp_ticket_t;
 typedef struct ngx_mcp_keys_worker_s   ngx_mcp_keys_worker_t;
 typedef struct ngx_mcp_revoke_s        ngx_mcp_revoke_t;
 typedef struct ngx_mcp_tokens_s        ngx_mcp_tokens_t;
@@ -404,6 +405,8 @@ typedef struct {
     ngx_table_elt_t         *secrets[NGX_MCP_CREDENTIAL_HEADERS];
     ngx_uint_t               nsecrets;          /* in the request's headers */
     ngx_str_t                fetched;   /* its token, while headers are made */
+    ngx_mcp_ticket_t        *ticket;    /* in the answer without one; NULL:
+                                           not asked for */
     uint64_t                 credential_version;
     uint64_t                 credential_began;
     uint64_t                 credential_us;     /* until it was there */

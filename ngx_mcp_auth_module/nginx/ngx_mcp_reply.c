@@ -254,7 +254,7 @@ ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
  */
 ngx_int_t
 ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
-    ngx_mcp_credential_t *cr, const char *reason)
+    ngx_mcp_credential_t *cr, ngx_str_t *url, const char *reason)
 {
     int             code;
     u_char         *p;
@@ -268,9 +268,9 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
     m = ctx->message;
 
-    if (m == NULL || m->kind != MCP_REQUEST || cr->connect_url.len == 0) {
+    if (m == NULL || m->kind != MCP_REQUEST || url->len == 0) {
         return ngx_mcp_reply_error(r, ctx, NGX_HTTP_FORBIDDEN, 403,
-                                   cr->connect_url.len
+                                   url->len
                                    ? "An account has to be connected first"
                                    : "An account has to be connected first; "
                                      "ask whoever runs this gateway",
@@ -281,7 +281,7 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
              ? (m->elicit_url && m->method_class == MCP_METHOD_TARGET)
              : (m->elicit_url || ctx->session_elicit);
 
-    size = cr->name.len + cr->connect_url.len + 256;
+    size = cr->name.len + url->len + 256;
 
     p = ngx_pnalloc(r->pool, size);
     if (p == NULL
@@ -293,7 +293,7 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     text.data = p;
     text.len = ngx_sprintf(p, "Your account for \"%V\" is not connected.  "
                            "Open %V in a browser, connect it, and try again.",
-                           &cr->name, &cr->connect_url)
+                           &cr->name, url)
                - p;
 
     id.data = digits;
@@ -303,7 +303,7 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
     mcp_reply_connect(&b, &m->id, m->era, elicit,
                       m->target_kind == MCP_TARGET_TOOL,
-                      (mcp_str_t *) &cr->connect_url, &text, &id, &code);
+                      (mcp_str_t *) url, &text, &id, &code);
 
     body.data = b.start;
     body.len = b.pos - b.start;

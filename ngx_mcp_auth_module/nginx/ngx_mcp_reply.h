@@ -45,10 +45,10 @@ ngx_int_t ngx_mcp_reply_method(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_uint_t by_rule);
 
-/* The person has to connect an account first: connect_url of the credential,
- * in the form that this client understands. */
+/* The person has to connect an account first, at url (empty: nobody knows
+ * where), in the form that this client understands. */
 ngx_int_t ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
-    ngx_mcp_credential_t *cr, const char *reason);
+    ngx_mcp_credential_t *cr, ngx_str_t *url, const char *reason);
 
 /* The message could not be accepted. */
 ngx_int_t ngx_mcp_reply_fault(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
