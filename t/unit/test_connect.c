@@ -1,0 +1,369 @@
+/*
+ * mcp_connect: texts of sessions and states are read as they were written, and
+ * nothing else is; the URL with which a browser leaves; scopes.
+ */
+
+#include "jose_fixture.h"
+#include "mcp_connect.h"
+
+
+static mcp_str_t
+written(const mcp_connect_session_t *s, const mcp_connect_state_t *st)
+{
+    char       *buf;
+    mcp_buf_t   b;
+    mcp_str_t   text;
+
+    buf = fx_alloc(MCP_CONNECT_TEXT + 1);
+    mcp_buf_init(&b, buf, MCP_CONNECT_TEXT);
+
+    if (s) {
+        mcp_connect_session_write(&b, s);
+
+    } else {
+        mcp_connect_state_write(&b, st);
+    }
+
+    assert_int_equal(b.overflow, 0);
+    *b.pos = '\0';
+
+    text.data = b.start;
+    text.len = (size_t) (b.pos - b.start);
+
+    return text;
+}
+
+
+static mcp_connect_session_t
+session(void)
+{
+    mcp_connect_session_t  s;
+
+    memset(&s, 0, sizeof(s));
+
+    s.issuer = fx_str("https://id.example.com/oauth2/default");
+    s.user = fx_str("00u\xc3\xa9\"\\");
+    s.name = fx_str("A <b>&\xe2\x80\xae");
+    s.nonce = fx_str("abcdefghijklmnopqrstuv");
+    s.begun = 1764115200;
+
+    return s;
+}
+
+
+static mcp_connect_state_t
+state_of(mcp_connect_kind_e kind)
+{
+    mcp_connect_state_t  s;
+
+    memset(&s, 0, sizeof(s));
+
+    s.kind = kind;
+    s.credential = fx_str("jira");
+    s.issuer = fx_str("https://idp.example.com");
+    s.redirect_uri = fx_str("https://gw.example.com/connect/grant/jira");
+    s.verifier = fx_str("verifier");
+    s.nonce = fx_str("nonce");
+    s.browser = fx_str("browser");
+    s.person_issuer = fx_str("https://id.example.com");
+    s.person = fx_str("00u");
+    s.to = fx_str("to");
+    s.ticket = fx_str("ticket");
+    s.scope = fx_str("a.read b.write");
+    s.begun = 1764115200;
+
+    return s;
+}
+
+
+static void
+test_session(void **state)
+{
+    size_t                 i;
+    mcp_str_t              text, part;
+    mcp_connect_session_t  s, got;
+
+    (void) state;
+
+    s = session();
+    text = written(&s, NULL);
+
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got), MCP_OK);
+    assert_true(mcp_str_eq(&got.issuer, &s.issuer));
+    assert_true(mcp_str_eq(&got.user, &s.user));
+    assert_true(mcp_str_eq(&got.name, &s.name));
+    assert_true(mcp_str_eq(&got.nonce, &s.nonce));
+    assert_int_equal(got.begun, s.begun);
+
+    for (i = 0; i < text.len; i++) {
+        part.data = text.data;
+        part.len = i;
+        assert_int_equal(mcp_connect_session_parse(&part, &fx_mem, &got),
+                         MCP_ERROR);
+    }
+
+    for (i = 0; i < 8; i++) {
+        fx_fail_at = (long) i;
+
+        if (mcp_connect_session_parse(&text, &fx_mem, &got) == MCP_OK) {
+            break;
+        }
+    }
+
+    fx_fail_at = -1;
+    assert_in_range(i, 1, 7);
+
+    /* who is nobody, and a nonce of another length */
+
+    s = session();
+    s.user.len = 0;
+    text = written(&s, NULL);
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got),
+                     MCP_ERROR);
+
+    s = session();
+    s.issuer.len = 0;
+    text = written(&s, NULL);
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got),
+                     MCP_ERROR);
+
+    s = session();
+    s.nonce.len--;
+    text = written(&s, NULL);
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got),
+                     MCP_ERROR);
+
+    s = session();
+    s.user.data = memset(fx_alloc(257), 'u', 257);
+    s.user.len = 257;
+    text = written(&s, NULL);
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got),
+                     MCP_ERROR);
+    s.user.len = 256;
+    text = written(&s, NULL);
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got), MCP_OK);
+}
+
+
+static void
+test_state(void **state)
+{
+    mcp_str_t              text;
+    mcp_connect_kind_e     kind;
+    mcp_connect_state_t    s, got;
+    mcp_connect_session_t  other;
+
+    (void) state;
+
+    for (kind = MCP_CONNECT_LOGIN; kind <= MCP_CONNECT_TICKET; kind++) {
+        s = state_of(kind);
+        text = written(NULL, &s);
+
+        assert_int_equal(mcp_connect_state_parse(&text, &fx_mem, &got),
+                         MCP_OK);
+        assert_int_equal(got.kind, kind);
+        assert_true(mcp_str_eq(&got.credential, &s.credential));
+        assert_true(mcp_str_eq(&got.issuer, &s.issuer));
+        assert_true(mcp_str_eq(&got.redirect_uri, &s.redirect_uri));
+        assert_true(mcp_str_eq(&got.verifier, &s.verifier));
+        assert_true(mcp_str_eq(&got.nonce, &s.nonce));
+        assert_true(mcp_str_eq(&got.browser, &s.browser));
+        assert_true(mcp_str_eq(&got.person_issuer, &s.person_issuer));
+        assert_true(mcp_str_eq(&got.person, &s.person));
+        assert_true(mcp_str_eq(&got.to, &s.to));
+        assert_true(mcp_str_eq(&got.ticket, &s.ticket));
+        assert_true(mcp_str_eq(&got.scope, &s.scope));
+        assert_int_equal(got.begun, s.begun);
+
+        /* one is never the other */
+
+        assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &other),
+                         MCP_ERROR);
+    }
+
+    other = session();
+    text = written(&other, NULL);
+    assert_int_equal(mcp_connect_state_parse(&text, &fx_mem, &got), MCP_ERROR);
+
+    s = state_of(0);
+    text = written(NULL, &s);
+    assert_int_equal(mcp_connect_state_parse(&text, &fx_mem, &got), MCP_ERROR);
+
+    s = state_of(MCP_CONNECT_TICKET + 1);
+    text = written(NULL, &s);
+    assert_int_equal(mcp_connect_state_parse(&text, &fx_mem, &got), MCP_ERROR);
+}
+
+
+static void
+test_strict(void **state)
+{
+    size_t                 i;
+    mcp_str_t              text;
+    mcp_connect_session_t  got;
+
+#define S  "\"i\":\"i\",\"u\":\"u\",\"n\":\"n\","                             \
+           "\"b\":\"abcdefghijklmnopqrstuv\""
+
+    static const char  *bad[] = {
+        "", "{}", "[]", "null", "1",
+        "{\"v\":2,\"k\":0,\"t\":1," S "}",
+        "{\"v\":\"1\",\"k\":0,\"t\":1," S "}",
+        "{\"v\":1,\"k\":1,\"t\":1," S "}",
+        "{\"v\":1,\"k\":-1,\"t\":1," S "}",
+        "{\"v\":1,\"k\":0,\"t\":-1," S "}",
+        "{\"v\":1,\"k\":0,\"t\":1.5," S "}",
+        "{\"v\":1,\"k\":0,\"t\":\"1\"," S "}",
+        "{\"v\":1,\"k\":0," S "}",
+        "{\"v\":1,\"k\":0,\"t\":1," S ",\"x\":\"y\"}",
+        "{\"v\":1,\"k\":0,\"t\":1," S ",\"u\":\"v\"}",
+        "{\"v\":1,\"k\":0,\"t\":1," S "}}",
+        "{\"v\":1,\"k\":0,\"t\":1,\"i\":\"i\",\"u\":1,\"n\":\"n\","
+        "\"b\":\"abcdefghijklmnopqrstuv\"}"
+    };
+
+    (void) state;
+
+    text = fx_str("{\"v\":1,\"k\":0,\"t\":1," S "}");
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got), MCP_OK);
+
+    for (i = 0; i < fx_count(bad); i++) {
+        text = fx_str(bad[i]);
+
+        if (mcp_connect_session_parse(&text, &fx_mem, &got) != MCP_ERROR) {
+            fail_msg("%s is taken", bad[i]);
+        }
+    }
+
+    text.data = memset(fx_alloc(MCP_CONNECT_TEXT + 1), ' ',
+                       MCP_CONNECT_TEXT + 1);
+    memcpy(text.data, "{\"v\":1,\"k\":0,\"t\":1," S "}",
+           sizeof("{\"v\":1,\"k\":0,\"t\":1," S "}") - 1);
+    text.len = MCP_CONNECT_TEXT;
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got), MCP_OK);
+    text.len++;
+    assert_int_equal(mcp_connect_session_parse(&text, &fx_mem, &got),
+                     MCP_ERROR);
+}
+
+
+static void
+test_away(void **state)
+{
+    char                buf[1024];
+    size_t              i;
+    mcp_buf_t           b;
+    mcp_connect_away_t  a;
+
+    (void) state;
+
+    memset(&a, 0, sizeof(a));
+
+    a.endpoint = fx_str("https://idp.example.com/authorize");
+    a.client_id = fx_str("id&x=y");
+    a.redirect_uri = fx_str("https://gw.example.com/connect/grant/jira");
+    a.scope = fx_str("a.read b.write");
+    a.state = fx_str("S");
+
+    /* RFC 7636, appendix B */
+
+    a.verifier = fx_str("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+
+    mcp_buf_init(&b, buf, sizeof(buf) - 1);
+    assert_int_equal(mcp_connect_away(&b, &a), MCP_OK);
+    *b.pos = '\0';
+
+    assert_string_equal(buf,
+        "https://idp.example.com/authorize?response_type=code&"
+        "client_id=id%26x%3Dy&redirect_uri=https%3A%2F%2Fgw.example.com%2F"
+        "connect%2Fgrant%2Fjira&scope=a.read%20b.write&state=S&"
+        "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&"
+        "code_challenge_method=S256");
+
+    a.endpoint = fx_str("https://idp.example.com/authorize?tenant=1");
+    a.extra = fx_str("prompt=consent&access_type=offline");
+    a.scope_name = "user_scope";
+    a.audience = fx_str("api://x");
+    a.resource = fx_str("https://mcp.example.com");
+    a.nonce = fx_str("N");
+    a.verifier.len = 0;
+
+    mcp_buf_init(&b, buf, sizeof(buf) - 1);
+    assert_int_equal(mcp_connect_away(&b, &a), MCP_OK);
+    *b.pos = '\0';
+
+    assert_string_equal(buf,
+        "https://idp.example.com/authorize?tenant=1&response_type=code&"
+        "client_id=id%26x%3Dy&redirect_uri=https%3A%2F%2Fgw.example.com%2F"
+        "connect%2Fgrant%2Fjira&user_scope=a.read%20b.write&"
+        "audience=api%3A%2F%2Fx&resource=https%3A%2F%2Fmcp.example.com&"
+        "state=S&nonce=N&prompt=consent&access_type=offline");
+
+    for (i = 0; i < strlen(buf); i++) {
+        mcp_buf_init(&b, fx_alloc(i + 1), i);
+        assert_int_equal(mcp_connect_away(&b, &a), MCP_ERROR);
+    }
+}
+
+
+static void
+test_missing(void **state)
+{
+    size_t     i;
+    mcp_str_t  wanted, granted, got;
+
+    static const struct {
+        const char  *wanted;
+        const char  *granted;
+        const char  *missing;
+    } cases[] = {
+        { "", "", "" },
+        { "a", "a", "" },
+        { "a", "", "a" },
+        { "a b", "b a", "" },
+        { "a b", "a", "b" },
+        { "a  b", "b,a", "" },
+        { "a b c", "a,c", "b" },
+        { "a", "A", "a" },
+        { "a", "ab", "a" },
+        { "ab", "a b", "ab" },
+        { "a", "a b c", "" },
+        { "a b", "c d e b", "a" },
+        { "openid offline_access a", "a", "" },
+        { "openid a", "openid", "a" },
+        { "a", " a", "" },
+        { "a", ",,a", "" }
+    };
+
+    (void) state;
+
+    for (i = 0; i < fx_count(cases); i++) {
+        wanted = fx_str(cases[i].wanted);
+        granted = fx_str(cases[i].granted);
+
+        got = mcp_connect_missing(&wanted, &granted);
+
+        if (got.len != strlen(cases[i].missing)
+            || (got.len && memcmp(got.data, cases[i].missing, got.len) != 0))
+        {
+            fail_msg("\"%s\" of \"%s\": \"%.*s\" is missing",
+                     cases[i].granted, cases[i].wanted, (int) got.len,
+                     (char *) got.data);
+        }
+    }
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(test_session),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_strict),
+        cmocka_unit_test(test_away),
+        cmocka_unit_test(test_missing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, fx_end);
+}
