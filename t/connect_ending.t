@@ -56,9 +56,21 @@ sub connected {
 my $alice = connected('alice');
 my $bob = connected('bob');
 
+my $page = $alice->get($g->url);
+unlike($page->{body}, qr/Last used/, 'nobody used it yet');
+
 is(served($_), $_, "$_ is served") for qw/ alice bob /;
 
-my $page = $alice->get($g->url);
+ok(wait_for(sub { $alice->get($g->url)->{body} =~ /Last used <time>\d{4}-/ }),
+   'she sees when it was used last');
+my $name = $g->{vault}->name(owner('alice'));
+my $used = $g->{redis}->command('HGET', "mcp:cred:$name", 'us');
+cmp_ok(abs($used - time), '<', 60, 'the record has it');
+served('alice') for 1 .. 3;
+is($g->{redis}->command('HGET', "mcp:cred:$name", 'us'), $used,
+   'which is not written for each call');
+
+$page = $alice->get($g->url);
 like($page->{body}, qr/Connected since/, 'she sees since when');
 
 my $tokens = $g->{vault}->read($g->{redis}, owner('alice'))->{tokens};

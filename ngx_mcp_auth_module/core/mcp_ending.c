@@ -27,7 +27,7 @@ const char  mcp_ending_begin_script[] =
     "local v = string.format('%d', tonumber(ARGV[1]) + 1) "
     "redis.call('HSET', KEYS[1], 'v', v, 'st', 'revoked', 'tok', '', "
                "'exp', '0') "
-    "redis.call('HDEL', KEYS[1], 'fl') "
+    "redis.call('HDEL', KEYS[1], 'fl', 'us') "
     "redis.call('EXPIRE', KEYS[1], 86400) "
     "if ARGV[2] ~= '' then "
         "redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) "

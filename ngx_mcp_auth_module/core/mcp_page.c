@@ -101,6 +101,7 @@ mcp_page_row(mcp_buf_t *b, const mcp_str_t *path, const mcp_page_row_t *row)
 
     if (row->state != MCP_PAGE_NONE) {
         mcp_page_date(b, "Connected since", row->since);
+        mcp_page_date(b, "Last used", row->used);
         mcp_page_date(b, "Last renewed", row->renewed);
         mcp_page_date(b, "Ends", row->expires);
     }

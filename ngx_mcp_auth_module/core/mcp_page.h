@@ -34,6 +34,7 @@ typedef struct {
     mcp_str_t            provider;
     mcp_page_state_e     state;
     int64_t              since;         /* s since the epoch; 0: not said */
+    int64_t              used;          /* likewise: last, to some minutes */
     int64_t              renewed;       /* likewise */
     int64_t              expires;       /* of the whole grant */
     mcp_str_t            scope;

@@ -161,6 +161,7 @@ ngx_mcp_list_tokens(ngx_mcp_connect_ctx_t *cc, ngx_mcp_record_t *record,
 
     row->scope = t.scope;
     row->since = t.granted;
+    row->used = record->used;
     row->renewed = t.issued;
     row->expires = t.refresh_expires;
 

@@ -26,6 +26,7 @@ typedef struct {
     time_t                   refresh;   /* then; 0: never */
     time_t                   look;      /* at the store, then */
     time_t                   until;     /* not after that */
+    time_t                   used;      /* told the store so, s; 0: not yet */
     ngx_uint_t               failures;
     uint64_t                 lost;      /* version, that was said */
 } ngx_mcp_warm_t;

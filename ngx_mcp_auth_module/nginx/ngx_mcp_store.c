@@ -148,6 +148,15 @@ ngx_mcp_store_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
 
 
 void
+ngx_mcp_store_used(ngx_mcp_main_conf_t *mmcf, u_char *name, time_t now)
+{
+    if (mmcf->redis) {
+        ngx_mcp_store_redis_used(mmcf, name, now);
+    }
+}
+
+
+void
 ngx_mcp_store_cancel(ngx_mcp_store_call_t *sc)
 {
     if (sc->redis) {

@@ -34,6 +34,8 @@ typedef struct {
     ngx_str_t            meta;          /* sealed: whose it is, for mcpctl */
     ngx_str_t            flight;        /* the note, or empty */
     time_t               expires;       /* of the access token, s; 0: never */
+    time_t               used;          /* last, to some minutes, s; 0: not
+                                           known; of a read alone */
     ngx_uint_t           grant;         /* to be written: the person's own act,
                                            which takes the place of a record
                                            that was revoked, too */
@@ -81,6 +83,10 @@ ngx_int_t ngx_mcp_store_write(ngx_mcp_main_conf_t *mmcf, u_char *name,
  */
 void ngx_mcp_store_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
     ngx_str_t *owner, ngx_str_t *note, ngx_msec_t hold);
+
+/* The record of this name, if it is there, was used at now (s).  Nobody waits
+ * for it. */
+void ngx_mcp_store_used(ngx_mcp_main_conf_t *mmcf, u_char *name, time_t now);
 
 void ngx_mcp_store_cancel(ngx_mcp_store_call_t *call);
 

@@ -8,6 +8,7 @@
  *     meta    sealed: whose it is
  *     exp     end of the access token, s since the epoch; 0: never
  *     fl      the note of a refresh that began, and has not been written
+ *     us      of a person's: when it was last used, s since the epoch
  * its lock is PREFIX lock:NAME, and PREFIX creds has the names of all.  What
  * reads and then writes is one script: Redis does nothing in between.
  *
@@ -18,7 +19,7 @@
 
 
 #define NGX_MCP_STORE_ARGS    16
-#define NGX_MCP_STORE_FIELDS  6
+#define NGX_MCP_STORE_FIELDS  6         /* of scripts; a read has `us`, too */
 
 
 static ngx_int_t ngx_mcp_store_redis_send(ngx_mcp_main_conf_t *mmcf,
@@ -85,10 +86,12 @@ ngx_mcp_store_redis_read(ngx_mcp_main_conf_t *mmcf, u_char *name,
     ngx_mcp_store_pt done, void *data, ngx_mcp_store_call_t **call)
 {
     ngx_uint_t   i;
-    ngx_str_t    argv[2 + NGX_MCP_STORE_FIELDS];
+    ngx_str_t    argv[3 + NGX_MCP_STORE_FIELDS];
     u_char       key[128];
 
-    static const char  *fields[] = { "v", "st", "tok", "meta", "exp", "fl" };
+    static const char  *fields[] = {
+        "v", "st", "tok", "meta", "exp", "fl", "us"
+    };
 
     if (mmcf->redis->prefix.len > 64) {
         return NGX_ERROR;
@@ -100,11 +103,11 @@ ngx_mcp_store_redis_read(ngx_mcp_main_conf_t *mmcf, u_char *name,
     argv[1].len = ngx_sprintf(key, "%Vcred:%*s", &mmcf->redis->prefix,
                               (size_t) MCP_VAULT_NAME, name) - key;
 
-    for (i = 0; i < NGX_MCP_STORE_FIELDS; i++) {
+    for (i = 0; i <= NGX_MCP_STORE_FIELDS; i++) {
         ngx_mcp_store_lit(&argv[2 + i], fields[i]);
     }
 
-    return ngx_mcp_store_redis_send(mmcf, argv, 2 + NGX_MCP_STORE_FIELDS,
+    return ngx_mcp_store_redis_send(mmcf, argv, 3 + NGX_MCP_STORE_FIELDS,
                                     ngx_mcp_store_redis_got, done, data,
                                     call);
 }
@@ -205,6 +208,35 @@ ngx_mcp_store_redis_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
 
 /* EVAL with the three keys; how many words that is, 0: the prefix is too
  * long. */
+void
+ngx_mcp_store_redis_used(ngx_mcp_main_conf_t *mmcf, u_char *name, time_t now)
+{
+    u_char     key[128], at[NGX_TIME_T_LEN];
+    ngx_str_t  argv[5];
+
+    if (mmcf->redis->prefix.len > 64) {
+        return;
+    }
+
+    ngx_mcp_store_lit(&argv[0], "EVAL");
+    ngx_mcp_store_lit(&argv[1],
+                      "if redis.call('EXISTS', KEYS[1]) == 1 then "
+                          "redis.call('HSET', KEYS[1], 'us', ARGV[1]) "
+                      "end "
+                      "return 1");
+    ngx_mcp_store_lit(&argv[2], "1");
+
+    argv[3].data = key;
+    argv[3].len = ngx_sprintf(key, "%Vcred:%*s", &mmcf->redis->prefix,
+                              (size_t) MCP_VAULT_NAME, name) - key;
+
+    argv[4].data = at;
+    argv[4].len = ngx_sprintf(at, "%T", now) - at;
+
+    (void) ngx_mcp_redis_send(mmcf->redis_client, 5, argv, NULL, NULL, NULL);
+}
+
+
 static ngx_uint_t
 ngx_mcp_store_redis_begin(ngx_mcp_main_conf_t *mmcf, ngx_str_t *argv,
     const char *script, u_char *name, u_char *keys)
@@ -385,18 +417,19 @@ ngx_mcp_store_redis_record(redisReply *reply, ngx_mcp_record_t *record)
 {
     ngx_int_t    n;
     ngx_uint_t   i;
-    ngx_str_t    version, expires;
+    ngx_str_t    version, expires, used;
 
     ngx_memzero(record, sizeof(ngx_mcp_record_t));
 
     if (reply == NULL
         || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != NGX_MCP_STORE_FIELDS)
+        || reply->elements < NGX_MCP_STORE_FIELDS
+        || reply->elements > NGX_MCP_STORE_FIELDS + 1)
     {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < NGX_MCP_STORE_FIELDS; i++) {
+    for (i = 0; i < reply->elements; i++) {
         if (reply->element[i]->type != REDIS_REPLY_STRING
             && reply->element[i]->type != REDIS_REPLY_NIL)
         {
@@ -435,6 +468,17 @@ ngx_mcp_store_redis_record(redisReply *reply, ngx_mcp_record_t *record)
     }
 
     record->expires = n;
+
+    if (reply->elements > NGX_MCP_STORE_FIELDS
+        && ngx_mcp_store_redis_text(reply->element[NGX_MCP_STORE_FIELDS],
+                                    &used)
+           == NGX_OK)
+    {
+        /* nothing depends on it */
+
+        n = ngx_atoi(used.data, used.len);
+        record->used = (n == NGX_ERROR) ? 0 : n;
+    }
 
     return NGX_OK;
 }

@@ -21,6 +21,9 @@ ngx_int_t ngx_mcp_store_redis_write(ngx_mcp_main_conf_t *mmcf, u_char *name,
     ngx_mcp_store_pt done, void *data, ngx_mcp_store_call_t **call);
 void ngx_mcp_store_redis_unlock(ngx_mcp_main_conf_t *mmcf, u_char *name,
     ngx_str_t *owner, ngx_str_t *note, ngx_msec_t hold);
+void ngx_mcp_store_redis_used(ngx_mcp_main_conf_t *mmcf, u_char *name,
+    time_t now);
+
 
 /* ngx_mcp_store.c */
 ngx_mcp_store_call_t *ngx_mcp_store_call(ngx_mcp_store_pt done, void *data);

@@ -21,6 +21,7 @@
 #define NGX_MCP_WARM_MAX    4096        /* entries */
 #define NGX_MCP_WARM_TIME   60          /* s */
 #define NGX_MCP_WARM_LOOK   45          /* s; then it is looked at again */
+#define NGX_MCP_WARM_USED   600         /* s between two notes of its use */
 #define NGX_MCP_WARM_NONE   1           /* s, of what could not be had */
 #define NGX_MCP_WARM_TURN   5000        /* ms between two looks for what is
                                            over */
@@ -170,6 +171,15 @@ ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
             if (f) {
                 f->due = due;
             }
+        }
+
+        if (e->rc == NGX_OK && cr->type == NGX_MCP_CREDENTIAL_USER
+            && now - e->used >= NGX_MCP_WARM_USED)
+        {
+            /* its person will see when */
+
+            e->used = now;
+            ngx_mcp_store_used(v->mmcf, name, now);
         }
 
         return ngx_mcp_vault_answer(e, res, reason, retry_after);

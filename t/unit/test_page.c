@@ -203,6 +203,7 @@ test_pages(void **state)
         rows[i].token = text;
         rows[i].state = i;
         rows[i].since = 1764115200;
+        rows[i].used = 1764115270;
         rows[i].renewed = 1764115260;
     }
 
@@ -222,6 +223,7 @@ test_pages(void **state)
     assert_int_equal(count(buf, "name=\"csrf\""), 4);
     assert_int_equal(count(buf, "Connected since <time>"
                                 "2025-11-26T00:00:00Z</time>"), 3);
+    assert_int_equal(count(buf, "Last used <time>"), 3);
 
     mcp_buf_init(&b, buf, MCP_PAGE_SIZE);
     mcp_page_list(&b, &path, &text, rows, 0, &ticket);
@@ -286,7 +288,7 @@ test_room(void **state)
     row.scope = s;
     row.token = s;
     row.state = MCP_PAGE_REAUTH;
-    row.since = row.renewed = row.expires = 1764115200;
+    row.since = row.used = row.renewed = row.expires = 1764115200;
 
     buf = fx_alloc(MCP_PAGE_SIZE + MCP_PAGE_ROW);
 

@@ -1041,7 +1041,7 @@ sub misbehaved {
         if $name eq 'status';
 
     return (%a, status => $m->{status} // 400,
-            json => { %{$a{json}}, error => $m->{error},
+            json => { %{$a{json} // {}}, error => $m->{error},
                       exists $m->{with} ? %{$m->{with}} : () })
         if $name eq 'error';
 
@@ -1059,7 +1059,7 @@ sub misbehaved {
 
     return (%a, split => 1, delay => $s // 0.2) if $name eq 'trickle';
 
-    return (%a, json => { %{$a{json}},
+    return (%a, json => { %{$a{json} // {}},
                           padding => 'x' x ($m->{bytes} // 10_000_000) })
         if $name eq 'huge';
 
@@ -1068,10 +1068,10 @@ sub misbehaved {
                      x (($m->{bytes} // 10_000_000) / 39))
         if $name eq 'headers';
 
-    $a{json} = { %{$a{json}}, token_type => 'mac' } if $name eq 'mac';
+    $a{json} = { %{$a{json} // {}}, token_type => 'mac' } if $name eq 'mac';
 
     if ($name eq 'change') {
-        $a{json} = { %{$a{json}}, %{$m->{with}} };
+        $a{json} = { %{$a{json} // {}}, %{$m->{with}} };
         delete @{$a{json}}{grep { !defined $m->{with}{$_} } keys %{$m->{with}}};
     }
 
