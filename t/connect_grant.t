@@ -123,6 +123,9 @@ is_deeply([ map { "$_->{method} $_->{decision} $_->{reason} $_->{user}" } @a ],
             'connect/start allow allow alice',
             'connect/grant allow credential alice' ], 'on record')
     or diag(explain(\@a));
+is($a[2]{note}, 'read write', 'with what was granted');
+is($a[2]{credential_version}, 1, 'as which version');
+is($a[2]{client_ip}, '127.0.0.1', 'and from where');
 
 # ---- a ticket is used once
 

@@ -590,7 +590,15 @@ ngx_mcp_connect_audit(ngx_mcp_connect_ctx_t *cc, const char *method,
 
     if (cc->credential) {
         a.credential = *(mcp_str_t *) &cc->credential->name;
+        a.credential_version = cc->version;
         a.credential_us = -1;
+    }
+
+    if (cc->version) {
+        a.store = "redis";
+        a.until = cc->until;
+        a.note = cc->scope;
+        a.late_us = -1;
     }
 
     a.client_ip = *(mcp_str_t *) &cc->request->connection->addr_text;

@@ -507,6 +507,10 @@ ngx_mcp_grant_written(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
         return;
     }
 
+    cc->version = cc->record.version + 1;
+    cc->until = cc->record.tokens.refresh_expires;
+    cc->scope = cc->record.tokens.scope;
+
     ngx_mcp_connect_audit(cc, cc->method, "allow", "credential");
 
     /* away from an address that has a code in it */

@@ -11,8 +11,9 @@ package MCP::Connect;
 #
 # login (an MCP::Provider whose ID tokens are okta's), idp (the provider of
 # credential `jira`), redis, vault, okta, up (the MCP server behind).  Options:
-# issuer => more lines of mcp_issuer, http => more of http {}, credential =>
-# more of `jira`, location => more of the location, redis_port.
+# iss => URL of the login issuer.  start() and conf(): issuer => more lines of
+# mcp_issuer, endpoints => its endpoints, http => more of http {}, server => of
+# server {}, credential => of `jira`, location => of the location, workers.
 
 use strict;
 use warnings;
@@ -32,7 +33,8 @@ sub new {
 
     $self->{url} = "$at/connect/";
     $self->{okta} = MCP::Issuer->new($t, static => 1,
-        audience => 'https://mcp.example.com/mcp', conf => $o{issuer} // '');
+        audience => 'https://mcp.example.com/mcp', conf => '',
+        defined $o{iss} ? (issuer => $o{iss}) : ());
     $self->{vault} = MCP::Vault->new($t);
     $self->{redis} = MCP::Redis->start($t) unless $self->{redis};
     $self->{login} = MCP::Provider->start($t, name => 'login', port => 8091,

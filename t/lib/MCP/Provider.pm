@@ -31,6 +31,7 @@ package MCP::Provider;
 #   audience => URL   what an assertion is for, default the endpoint
 #   scope => TEXT     granted in place of what was asked for
 #   redirects => [URL...]   where a code may go; none: there is no /authorize
+#   documents => { PATH => JSON, or an answer of MCP::Upstream }
 #   person => NAME    who consents (default alice); undef: nobody is signed in
 #   back => { ... }   members of the callback replaced (undef: not in it)
 #   iss => TEXT       in the callback (RFC 9207); undef: it has none
@@ -425,6 +426,12 @@ sub handle {
     my ($self, $req) = @_;
     my ($answer, $mode, $serial, $released);
     my $path = (split /\?/, $req->{uri})[0];
+
+    if (my $doc = ($self->books->{documents} || {})->{$path}) {
+        $self->change(sub { push @{$_[0]{log}}, { kind => 'document',
+                                                  time => time } });
+        return ref $doc ? $doc : { json => JSON::PP->new->decode($doc) };
+    }
 
     return $self->authorize($req)
         if $path eq '/authorize' && $self->books->{redirects};
