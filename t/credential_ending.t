@@ -272,16 +272,20 @@ ok(!$idp{rfc}->alive($hal), 'nothing lives');
 
 # ---- a grant of the same account that came after it
 
-my $ida = grant('ida', 'google', issued => time - 100);
-$idp{google}->misbehave('status', status => 503, only => 'revoke');
-revoke('ida');
-ok(wait_for(sub { reasons('ida') =~ /revoke:credential_provider/ }),
-   'google is down');
-my $new = grant('ida', 'google', version => 3, issued => time + 5);
-$idp{google}->behave;
-ok(wait_for(sub { reasons('ida') =~ /granted_again/ }, 40),
-   'she connected it again meanwhile');
-ok($idp{google}->alive($new), 'which is left to her');
+for my $at (qw/ google rfc /) {
+    my $ida = "ida-$at";
+
+    grant($ida, $at, issued => time - 100);
+    $idp{$at}->misbehave('status', status => 503, only => 'revoke');
+    revoke($ida);
+    ok(wait_for(sub { reasons($ida) =~ /revoke:credential_provider/ }),
+       "$at is down");
+    my $new = grant($ida, $at, version => 3, granted => time + 60);
+    $idp{$at}->behave;
+    ok(wait_for(sub { reasons($ida) =~ /granted_again/ }, 40),
+       'she connected it again meanwhile');
+    ok($idp{$at}->alive($new), 'which is left to her');
+}
 
 # ---- a week later
 

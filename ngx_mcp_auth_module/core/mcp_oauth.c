@@ -281,13 +281,6 @@ mcp_oauth_revoke_by(const mcp_oauth_provider_t *p, unsigned refresh)
 }
 
 
-unsigned
-mcp_oauth_revoke_all(const mcp_oauth_provider_t *p)
-{
-    return mcp_oauth_at(p, "github") || mcp_oauth_at(p, "google");
-}
-
-
 const char *
 mcp_oauth_method(const mcp_oauth_request_t *req)
 {

@@ -120,9 +120,6 @@ int mcp_oauth_request(const mcp_oauth_request_t *req, mcp_buf_t *headers,
 mcp_oauth_grant_e mcp_oauth_revoke_by(const mcp_oauth_provider_t *p,
     unsigned refresh);
 
-/* 1: that ends whatever the person granted this application, also later. */
-unsigned mcp_oauth_revoke_all(const mcp_oauth_provider_t *p);
-
 /* The method of a request of req->grant: "POST", or GitHub's "DELETE". */
 const char *mcp_oauth_method(const mcp_oauth_request_t *req);
 

@@ -287,12 +287,10 @@ ngx_mcp_ending_next(ngx_mcp_endings_t *en)
         return;
     }
 
-    if (!mcp_oauth_revoke_all(&en->cr->provider)) {
-        ngx_mcp_ending_ask(en);
-        return;
-    }
-
-    /* whatever the person granted since would end as well */
+    /*
+     * Many providers know one authorization of a person for a client: by the
+     * old token all of it would end, also what she granted since.
+     */
 
     mcp_vault_name(&en->entry.owner, name);
 

@@ -198,12 +198,10 @@ test_request(void **state)
     name = str("slack");
     assert_int_equal(mcp_oauth_revoke_by(mcp_oauth_provider(&name), 1),
                      MCP_OAUTH_REVOKE_ACCESS);
-    assert_int_equal(mcp_oauth_revoke_all(mcp_oauth_provider(&name)), 0);
 
     name = str("google");
     assert_int_equal(mcp_oauth_revoke_by(mcp_oauth_provider(&name), 1),
                      MCP_OAUTH_REVOKE_REFRESH);
-    assert_int_equal(mcp_oauth_revoke_all(mcp_oauth_provider(&name)), 1);
 }
 
 
