@@ -603,6 +603,9 @@ ngx_mcp_connect_audit(ngx_mcp_connect_ctx_t *cc, const char *method,
 
     a.client_ip = *(mcp_str_t *) &cc->request->connection->addr_text;
 
+    ngx_mcp_stats_connect(ngx_mcp_zone_counters(cc->mmcf->zone)->connects,
+                          method + sizeof("connect/") - 1, decision);
+
     ngx_mcp_log_event(cc->mmcf, &a);
 }
 

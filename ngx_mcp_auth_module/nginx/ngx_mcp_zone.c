@@ -28,7 +28,7 @@
 
 
 #define NGX_MCP_ZONE_MAGIC      0x4d43505a      /* "MCPZ" */
-#define NGX_MCP_ZONE_VERSION    4
+#define NGX_MCP_ZONE_VERSION    5
 #define NGX_MCP_ZONE_MIN        (128 * 1024)
 
 #define NGX_MCP_ZONE_VALUE      16384           /* bytes of one value */

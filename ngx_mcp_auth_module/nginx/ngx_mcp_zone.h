@@ -44,6 +44,7 @@ typedef struct {
     ngx_atomic_t         token_file_time;       /* s since the epoch */
     ngx_atomic_t         token_file_failed;
     ngx_mcp_limit_t      token_limit;
+    ngx_mcp_stats_connect_t  connects;
     ngx_mcp_worker_slot_t  workers[NGX_MCP_WORKERS];
     ngx_mcp_stats_t      servers[NGX_MCP_STATS_SERVERS];
     ngx_mcp_stats_credential_t  credentials[NGX_MCP_STATS_CREDENTIALS];
