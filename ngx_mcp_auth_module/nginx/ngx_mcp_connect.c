@@ -326,11 +326,7 @@ ngx_mcp_connect_post(ngx_mcp_connect_ctx_t *cc)
 }
 
 
-/*
- * What a browser sends for our own form.  A page of another site that posts
- * here is told apart by its form's token; that it says so itself is looked at
- * first.  With Referrer-Policy no-referrer a browser's Origin is "null".
- */
+/* What a browser sends for a form of ours. */
 static ngx_uint_t
 ngx_mcp_connect_form(ngx_http_request_t *r)
 {
