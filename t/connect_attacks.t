@@ -89,7 +89,7 @@ sub refused {
     return $a;
 }
 
-my ($b, $to, $c, $other, $n);
+my ($b, $to, $c, $other, $r);
 
 # ---- states
 
@@ -262,6 +262,18 @@ for ([ 'another site', [ ], site => 'cross' ],
     ok(connected('alice'), 'it stays connected');
 }
 
+my @origin = (Origin => 'http://127.0.0.1:' . MCP::Test::port(8080));
+
+for ([ Origin => 'https://evil.example.com' ], [ $origin[0], "$origin[1]1" ],
+     [ 'Sec-Fetch-Site' => 'cross-site' ], [ 'Sec-Fetch-Site' => 'same-site' ],
+     [ 'Sec-Fetch-Site' => 'none' ])
+{
+    refused("a good token, but $_->[0]: $_->[1]", 403, 'connect_form', 0,
+            sub { $b->post("${url}disconnect/jira", $end->{fields},
+                           headers => [ $_ ]) });
+    ok(connected('alice'), 'it stays connected');
+}
+
 refused('a grant begun by another site', 403, 'connect_form', 0,
         sub { $b->post("${url}start/jira", [ [ csrf => 'x' ] ]) });
 refused('a form of jira for wiki', 403, 'connect_form', 0,
@@ -269,6 +281,9 @@ refused('a form of jira for wiki', 403, 'connect_form', 0,
 is($b->go('GET', "${url}disconnect/jira?csrf=x")->{status}, 405,
    'a link disconnects nothing');
 ok(connected('alice'), 'nor did any of it');
+$r = $b->post("${url}disconnect/jira", $end->{fields}, headers => [
+     [ @origin ], [ 'Sec-Fetch-Site' => 'same-origin' ] ]);
+ok(!connected('alice'), 'her own form does, as her browser sends it');
 
 # ---- where redirects go
 
@@ -290,7 +305,7 @@ for ('//evil.example.com', 'https://evil.example.com/', '/\\evil.example.com',
     is($r->{headers}{location}, $url, 'and from there to the connections');
 }
 
-my $r = $g->browser(follow => 0)->get("${url}login",
+$r = $g->browser(follow => 0)->get("${url}login",
                             headers => [ [ Host => 'evil.example.com' ] ]);
 unlike($r->{raw}, qr/evil/, 'a Host is not taken for ours');
 

@@ -127,6 +127,11 @@ is($a[2]{note}, 'read write', 'with what was granted');
 is($a[2]{credential_version}, 1, 'as which version');
 is($a[2]{client_ip}, '127.0.0.1', 'and from where');
 
+is(metric("connect_steps_total{step=\"$_->[0]\",decision=\"$_->[1]\"}"),
+   $_->[2], "counted: $_->[0] $_->[1]")
+    for [ qw/ sign_in allow 1 / ], [ qw/ grant allow 1 / ],
+        [ qw/ grant deny 0 / ], [ qw/ disconnect allow 0 / ];
+
 # ---- a ticket is used once
 
 my $again = $b->get("${url}start/jira?ticket=$first");

@@ -326,11 +326,7 @@ ngx_mcp_connect_post(ngx_mcp_connect_ctx_t *cc)
 }
 
 
-/*
- * What a browser sends for our own form.  A page of another site that posts
- * here is told apart by its form's token; that it says so itself is looked at
- * first.  With Referrer-Policy no-referrer a browser's Origin is "null".
- */
+/* What a browser sends for a form of ours. */
 static ngx_uint_t
 ngx_mcp_connect_form(ngx_http_request_t *r)
 {
@@ -602,6 +598,9 @@ ngx_mcp_connect_audit(ngx_mcp_connect_ctx_t *cc, const char *method,
     }
 
     a.client_ip = *(mcp_str_t *) &cc->request->connection->addr_text;
+
+    ngx_mcp_stats_connect(ngx_mcp_zone_counters(cc->mmcf->zone)->connects,
+                          method + sizeof("connect/") - 1, decision);
 
     ngx_mcp_log_event(cc->mmcf, &a);
 }

@@ -196,6 +196,7 @@ ngx_uint_t ngx_mcp_connect_csrf_good(ngx_mcp_connect_ctx_t *cc,
 /* cc->args, of the query or of the form. */
 ngx_int_t ngx_mcp_connect_args(ngx_mcp_connect_ctx_t *cc);
 ngx_uint_t ngx_mcp_connect_is_random(mcp_str_t *text);
+ngx_uint_t ngx_mcp_connect_same(mcp_str_t *a, mcp_str_t *b);
 
 
 /*
@@ -255,6 +256,8 @@ ngx_int_t ngx_mcp_connect_own(ngx_mcp_connect_ctx_t *cc, const char *path,
 ngx_int_t ngx_mcp_connect_set_cookie(ngx_mcp_connect_ctx_t *cc,
     const char *name, mcp_str_t *value, ngx_uint_t seconds);
 ngx_int_t ngx_mcp_connect_cookie(ngx_http_request_t *r, const char *name,
+    mcp_str_t *value);
+ngx_int_t ngx_mcp_connect_header(ngx_http_request_t *r, const char *name,
     mcp_str_t *value);
 
 

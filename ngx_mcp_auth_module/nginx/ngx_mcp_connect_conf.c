@@ -156,6 +156,7 @@ char *
 ngx_mcp_connect_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
     ngx_mcp_loc_conf_t *conf)
 {
+    ngx_mcp_main_conf_t       *mmcf;
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -169,7 +170,24 @@ ngx_mcp_connect_location(ngx_conf_t *cf, ngx_mcp_loc_conf_t *prev,
         clcf->handler = ngx_mcp_connect_handler;
     }
 
-    if (conf->connect == NULL || conf->server == NULL) {
+    if (conf->connect == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    /* steps on the pages are on record, with mcp_auth in the configuration or
+     * without */
+
+    if (conf->audit == NGX_CONF_UNSET_PTR) {
+        mmcf = ngx_http_conf_get_module_main_conf(cf,
+                                                  ngx_http_mcp_auth_module);
+
+        conf->audit = ngx_mcp_log_default(cf, mmcf);
+        if (conf->audit == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (conf->server == NULL) {
         return NGX_CONF_OK;
     }
 

@@ -90,6 +90,7 @@ ngx_mcp_connect_start(ngx_mcp_connect_ctx_t *cc)
     if (ngx_mcp_connect_look(cc, "tk", &cc->secret, ngx_mcp_grant_ticket)
         != NGX_OK)
     {
+        ngx_mcp_connect_audit(cc, cc->method, "error", "connect_store");
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_UNAVAILABLE);
     }
 }
@@ -190,6 +191,7 @@ ngx_mcp_grant_post(ngx_mcp_connect_ctx_t *cc)
     if (ngx_mcp_connect_take(cc, "tk", &cc->secret, ngx_mcp_grant_ticket)
         != NGX_OK)
     {
+        ngx_mcp_connect_audit(cc, cc->method, "error", "connect_store");
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_UNAVAILABLE);
     }
 }
@@ -373,7 +375,7 @@ ngx_mcp_grant_whose(ngx_mcp_connect_ctx_t *cc, ngx_mcp_say_e *say)
         return "connect_person";
     }
 
-    if (!mcp_str_eq(&st->browser, &cc->session.nonce)) {
+    if (!ngx_mcp_connect_same(&st->browser, &cc->session.nonce)) {
         *say = NGX_MCP_SAY_OTHER_BROWSER;
         return "connect_browser";
     }

@@ -143,6 +143,7 @@ static void
 ngx_mcp_login_leave(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
 {
     if (rc != NGX_OK) {
+        ngx_mcp_connect_audit(cc, "connect/sign_in", "error", "connect_store");
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_UNAVAILABLE);
         return;
     }
@@ -169,6 +170,7 @@ ngx_mcp_connect_callback(ngx_mcp_connect_ctx_t *cc)
     if (ngx_mcp_connect_take(cc, "st", &cc->secret, ngx_mcp_login_taken)
         != NGX_OK)
     {
+        ngx_mcp_connect_audit(cc, cc->method, "error", "connect_store");
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_UNAVAILABLE);
     }
 }
@@ -182,7 +184,7 @@ ngx_mcp_login_taken(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
     }
 
     if (ngx_mcp_connect_known_browser(cc) != NGX_OK
-        || !mcp_str_eq(&cc->state.browser, &cc->browser))
+        || !ngx_mcp_connect_same(&cc->state.browser, &cc->browser))
     {
         ngx_mcp_connect_audit(cc, cc->method, "deny", "connect_browser");
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_OTHER_BROWSER);

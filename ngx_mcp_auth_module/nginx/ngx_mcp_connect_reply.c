@@ -16,6 +16,16 @@
                      "base-uri 'none'; frame-ancestors 'none'; form-action "
 
 
+typedef struct {
+    ngx_list_part_t      *part;
+    ngx_uint_t            i;
+} ngx_mcp_lines_t;
+
+
+static void ngx_mcp_connect_lines(ngx_mcp_lines_t *lines,
+    ngx_http_request_t *r);
+static ngx_table_elt_t *ngx_mcp_connect_line(ngx_mcp_lines_t *lines,
+    const char *name);
 static ngx_int_t ngx_mcp_connect_headers(ngx_mcp_connect_ctx_t *cc);
 static ngx_int_t ngx_mcp_connect_policy(ngx_mcp_connect_ctx_t *cc);
 
@@ -207,38 +217,19 @@ ngx_mcp_connect_cookie(ngx_http_request_t *r, const char *name,
 {
     u_char           *p, *end, *last;
     size_t            len;
-    ngx_uint_t        i, n;
-    ngx_list_part_t  *part;
+    ngx_uint_t        n;
     ngx_table_elt_t  *h;
+    ngx_mcp_lines_t   lines;
 
     len = ngx_strlen(name);
-    part = &r->headers_in.headers.part;
-    h = part->elts;
     n = 0;
 
-    for (i = 0; /* void */; i++) {
+    ngx_mcp_connect_lines(&lines, r);
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
+    while ((h = ngx_mcp_connect_line(&lines, "cookie")) != NULL) {
+        last = h->value.data + h->value.len;
 
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len != sizeof("cookie") - 1
-            || ngx_strncasecmp(h[i].key.data, (u_char *) "cookie",
-                               sizeof("cookie") - 1)
-               != 0)
-        {
-            continue;
-        }
-
-        last = h[i].value.data + h[i].value.len;
-
-        for (p = h[i].value.data; p < last; p = end + 1) {
+        for (p = h->value.data; p < last; p = end + 1) {
 
             while (p < last && *p == ' ') {
                 p++;
@@ -260,6 +251,70 @@ ngx_mcp_connect_cookie(ngx_http_request_t *r, const char *name,
     }
 
     return n == 1 && value->len ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* The header of this name, in lower case; of several the last. */
+ngx_int_t
+ngx_mcp_connect_header(ngx_http_request_t *r, const char *name,
+    mcp_str_t *value)
+{
+    ngx_int_t         rc;
+    ngx_table_elt_t  *h;
+    ngx_mcp_lines_t   lines;
+
+    rc = NGX_DECLINED;
+
+    ngx_mcp_connect_lines(&lines, r);
+
+    while ((h = ngx_mcp_connect_line(&lines, name)) != NULL) {
+        *value = *(mcp_str_t *) &h->value;
+        rc = NGX_OK;
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_mcp_connect_lines(ngx_mcp_lines_t *lines, ngx_http_request_t *r)
+{
+    lines->part = &r->headers_in.headers.part;
+    lines->i = 0;
+}
+
+
+/* The next one of this name; NULL: there is none any more. */
+static ngx_table_elt_t *
+ngx_mcp_connect_line(ngx_mcp_lines_t *lines, const char *name)
+{
+    size_t            len;
+    ngx_table_elt_t  *h;
+
+    len = ngx_strlen(name);
+
+    for ( ;; ) {
+
+        if (lines->i >= lines->part->nelts) {
+
+            if (lines->part->next == NULL) {
+                return NULL;
+            }
+
+            lines->part = lines->part->next;
+            lines->i = 0;
+            continue;
+        }
+
+        h = lines->part->elts;
+        h += lines->i++;
+
+        if (h->key.len == len
+            && ngx_strncasecmp(h->key.data, (u_char *) name, len) == 0)
+        {
+            return h;
+        }
+    }
 }
 
 

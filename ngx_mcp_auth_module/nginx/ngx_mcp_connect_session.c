@@ -32,6 +32,7 @@ static ngx_int_t ngx_mcp_connect_seal_cookie(ngx_mcp_connect_ctx_t *cc,
     const char *name, mcp_str_t *text, ngx_uint_t seconds);
 static ngx_int_t ngx_mcp_connect_open_cookie(ngx_mcp_connect_ctx_t *cc,
     const char *name, mcp_str_t *text);
+static ngx_uint_t ngx_mcp_connect_foreign(ngx_mcp_connect_ctx_t *cc);
 static void ngx_mcp_connect_csrf_parts(ngx_mcp_connect_ctx_t *cc,
     const char *action, ngx_str_t *name, mcp_str_t *parts);
 
@@ -322,7 +323,30 @@ ngx_mcp_connect_csrf_good(ngx_mcp_connect_ctx_t *cc, const char *action,
                          NGX_MCP_CSRF_PARTS, &token, p, &len)
            == MCP_OK
            && len == cc->session.nonce.len
-           && CRYPTO_memcmp(p, cc->session.nonce.data, len) == 0;
+           && CRYPTO_memcmp(p, cc->session.nonce.data, len) == 0
+           && !ngx_mcp_connect_foreign(cc);
+}
+
+
+/*
+ * What the browser says itself of who sent the form.  The token decides; this
+ * is for a page that got hold of one.  With Referrer-Policy no-referrer an
+ * Origin is "null".
+ */
+static ngx_uint_t
+ngx_mcp_connect_foreign(ngx_mcp_connect_ctx_t *cc)
+{
+    mcp_str_t  value;
+
+    if (ngx_mcp_connect_header(cc->request, "sec-fetch-site", &value) == NGX_OK
+        && !mcp_str_eq_lit(&value, "same-origin"))
+    {
+        return 1;
+    }
+
+    return ngx_mcp_connect_header(cc->request, "origin", &value) == NGX_OK
+           && !mcp_str_eq_lit(&value, "null")
+           && !mcp_str_eq(&value, (mcp_str_t *) &cc->conf->origin);
 }
 
 
@@ -359,6 +383,15 @@ ngx_mcp_connect_args(ngx_mcp_connect_ctx_t *cc)
 
     return mcp_form_parse((mcp_str_t *) text, &mem, &cc->args) == MCP_OK
            ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* Two secrets. */
+ngx_uint_t
+ngx_mcp_connect_same(mcp_str_t *a, mcp_str_t *b)
+{
+    return a->len && a->len == b->len
+           && CRYPTO_memcmp(a->data, b->data, a->len) == 0;
 }
 
 

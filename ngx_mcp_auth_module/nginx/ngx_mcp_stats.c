@@ -196,3 +196,34 @@ ngx_mcp_stats_row(ngx_mcp_stats_row_t *row, const char **decision,
     *decision = decisions[(row->code >> 16) % 5];
     *reason = mcp_reason_text(row->code & 0xffff);
 }
+
+
+const char *const  ngx_mcp_stats_steps[NGX_MCP_STATS_STEPS] = {
+    "sign_in", "start", "grant", "disconnect", "refuse"
+};
+
+const char *const  ngx_mcp_stats_decisions[NGX_MCP_STATS_DECISIONS] = {
+    "allow", "deny", "error"
+};
+
+
+void
+ngx_mcp_stats_connect(ngx_mcp_stats_connect_t counts, const char *step,
+    const char *decision)
+{
+    ngx_uint_t  i, j;
+
+    for (i = 0; i < NGX_MCP_STATS_STEPS; i++) {
+
+        if (ngx_strcmp(ngx_mcp_stats_steps[i], step) != 0) {
+            continue;
+        }
+
+        for (j = 0; j < NGX_MCP_STATS_DECISIONS; j++) {
+            if (ngx_strcmp(ngx_mcp_stats_decisions[j], decision) == 0) {
+                (void) ngx_atomic_fetch_add(&counts[i][j], 1);
+                return;
+            }
+        }
+    }
+}

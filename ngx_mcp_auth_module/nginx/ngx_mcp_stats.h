@@ -34,6 +34,21 @@ typedef struct {
 #define NGX_MCP_STATS_CREDENTIALS  32   /* those after that have none */
 #define NGX_MCP_STATS_CLASSES      6    /* mcp_oauth_class_e, from 1 */
 
+/* Steps on the pages of mcp_connect, and what became of them. */
+#define NGX_MCP_STATS_STEPS      5
+#define NGX_MCP_STATS_DECISIONS  3
+
+typedef ngx_atomic_t  ngx_mcp_stats_connect_t[NGX_MCP_STATS_STEPS]
+                                             [NGX_MCP_STATS_DECISIONS];
+
+/* step: behind "connect/" in the audit; others are not counted. */
+void ngx_mcp_stats_connect(ngx_mcp_stats_connect_t counts, const char *step,
+    const char *decision);
+
+extern const char *const  ngx_mcp_stats_steps[NGX_MCP_STATS_STEPS];
+extern const char *const  ngx_mcp_stats_decisions[NGX_MCP_STATS_DECISIONS];
+
+
 typedef enum {
     NGX_MCP_STATS_ACTIVE = 0,
     NGX_MCP_STATS_REAUTH,               /* to be granted again */

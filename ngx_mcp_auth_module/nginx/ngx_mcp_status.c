@@ -37,6 +37,7 @@ static void ngx_mcp_status_tokens(ngx_mcp_status_t *st);
 static void ngx_mcp_status_rest(ngx_mcp_status_t *st);
 static void ngx_mcp_status_revocations(ngx_mcp_status_t *st);
 static void ngx_mcp_status_credentials(ngx_mcp_status_t *st);
+static void ngx_mcp_status_connects(ngx_mcp_status_t *st);
 static void ngx_mcp_status_head(ngx_mcp_status_t *st, const char *name,
     const char *type, const char *help);
 static void ngx_mcp_status_put(ngx_mcp_status_t *st, const char *fmt, ...);
@@ -108,6 +109,7 @@ ngx_mcp_status_handler(ngx_http_request_t *r)
     ngx_mcp_status_rest(&st);
     ngx_mcp_status_revocations(&st);
     ngx_mcp_status_credentials(&st);
+    ngx_mcp_status_connects(&st);
 
     return ngx_mcp_status_send(r, start, st.pos);
 }
@@ -122,6 +124,7 @@ ngx_mcp_status_size(ngx_mcp_main_conf_t *mmcf)
     lines = NGX_MCP_STATS_SERVERS
             * (NGX_MCP_STATS_ROWS + NGX_MCP_STATS_BUCKETS + 2)
             + 4 * mmcf->issuers.nelts
+            + NGX_MCP_STATS_STEPS * NGX_MCP_STATS_DECISIONS + 2
             + (NGX_MCP_STATS_STATES + 2 * NGX_MCP_STATS_CLASSES + 1)
               * mmcf->credentials.nelts;
 
@@ -472,6 +475,33 @@ ngx_mcp_status_credentials(ngx_mcp_status_t *st)
             ngx_mcp_status_put(st, "mcp_auth_credential_expiry_seconds{"
                                "credential=\"%V\"} %T\n", &crp[i]->name,
                                (time_t) expires - ngx_time());
+        }
+    }
+}
+
+
+static void
+ngx_mcp_status_connects(ngx_mcp_status_t *st)
+{
+    ngx_uint_t           i, j;
+    ngx_mcp_counters_t  *c;
+
+    if (st->mmcf->connects.nelts == 0) {
+        return;
+    }
+
+    c = ngx_mcp_zone_counters(st->mmcf->zone);
+
+    ngx_mcp_status_head(st, "connect_steps_total", "counter",
+                        "Steps on the pages where accounts are connected, by "
+                        "what became of them.");
+
+    for (i = 0; i < NGX_MCP_STATS_STEPS; i++) {
+        for (j = 0; j < NGX_MCP_STATS_DECISIONS; j++) {
+            ngx_mcp_status_put(st, "mcp_auth_connect_steps_total{step=\"%s\","
+                               "decision=\"%s\"} %uA\n",
+                               ngx_mcp_stats_steps[i],
+                               ngx_mcp_stats_decisions[j], c->connects[i][j]);
         }
     }
 }

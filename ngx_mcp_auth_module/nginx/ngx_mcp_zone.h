@@ -46,6 +46,7 @@ typedef struct {
     ngx_atomic_t         endings;       /* grants whose provider waits to be
                                            told of their end */
     ngx_mcp_limit_t      token_limit;
+    ngx_mcp_stats_connect_t  connects;
     ngx_mcp_worker_slot_t  workers[NGX_MCP_WORKERS];
     ngx_mcp_stats_t      servers[NGX_MCP_STATS_SERVERS];
     ngx_mcp_stats_credential_t  credentials[NGX_MCP_STATS_CREDENTIALS];
