@@ -10,6 +10,7 @@ package MCP::Browser;
 #     $b->submit($page, qr/disconnect/);          # the form with this action
 #     $b->{follow} = 0;                           # stop at each redirect
 #     $b->{log}                                   # what was asked and answered
+#     $b->{via} = sub { $other{$_[0]} || $_[0] }; # a port in place of another
 #
 # All is asked by HTTP over one connection each, whatever the host's name: a
 # URL with https goes to the same port with `tls`.  Secure cookies are kept and
@@ -95,7 +96,8 @@ sub ask {
     my ($self, $method, $url, %o) = @_;
     my ($host, $port, $path) = $url =~ m!\Ahttp://([^/:]+):(\d+)(/[^#]*)?!
         or die "no URL of http: $url\n";
-    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
+    my $peer = ($self->{via} || sub { $_[0] })->($port);
+    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $peer,
                                   Timeout => 10)
         or die "cannot connect to $url: $!\n";
     my @h = ([ Host => "$host:$port" ], [ Connection => 'close' ],

@@ -71,7 +71,7 @@ sub conf {
         jwks_file @{[ $self->{okta}->jwks_file ]};
         audience https://mcp.example.com/mcp;
         client_id gw:login; client_secret 'login-secret-\$&%4711';
-        $ends $self->{issuer_more} }";
+        $ends @{[ $self->{issuer_more} // q() ]} }";
     my $user = 'type user; provider generic;'
         . ' authorize_endpoint ' . $idp->endpoint('/authorize') . ';'
         . ' token_endpoint ' . $idp->endpoint . ';'
@@ -87,10 +87,10 @@ worker_processes @{[ $o{workers} // 1 ]};
 events { }
 http {
     %%GLOBALS_HTTP%%
-    mcp_audit $d/audit.log;
+    mcp_audit %%TESTDIR%%/audit.log;
     large_client_header_buffers 4 32k;
     mcp_vault_keys $vault;
-    mcp_session_key session.key;
+    mcp_session_key $d/session.key;
     mcp_redis { server 127.0.0.1:$redis; @{[ $o{redis_conf} // '' ]} }
     $okta
     $credentials
