@@ -184,4 +184,25 @@ for my $fault ([ swallow => 1 ], [ cut => 2 ], [ reply => "-ERR evil\r\n" ],
     settle();
 }
 
+# ---- a worker that ends at once while many wait
+
+($who, $b) = person();
+my $cookie = 'Cookie: __Host-mcp-connect='
+             . $b->cookie('127.0.0.1', '__Host-mcp-connect');
+
+$proxy->mode(stop => 'replies');
+
+my @waiting = map { MCP::Test::http_start("GET /connect/$_ HTTP/1.1\r\n"
+                    . "Host: x\r\n$cookie\r\n\r\n") }
+              ('', 'login', 'grant/jira?state=' . 'A' x 43,
+               'callback?state=' . 'B' x 43) x 3;
+push @waiting, map { MCP::Test::mcp_start('/mcp',
+                     rpc('tools/call', { name => 'search', arguments => {} }),
+                     token => $token) } 1 .. 3;
+sleep 0.2;
+kill 'TERM', $t->pid;
+$t->stop;
+unlike($t->read_log, qr/exited on signal|\[alert\].*open socket/,
+       'a worker that ends leaves nothing behind');
+
 done_testing();
