@@ -133,6 +133,12 @@ ngx_mcp_connect_create(ngx_http_request_t *r)
     cc->conf = mlcf->connect;
     cc->mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
+    /* from here on the pool's cleanup takes it away again */
+
+    cc->asking.cancel = ngx_mcp_connect_cancel;
+    cc->asking.data = cc;
+    ngx_queue_insert_tail(&cc->mmcf->asking, &cc->asking.queue);
+
     hcln = ngx_http_cleanup_add(r, 0);
     if (hcln == NULL) {
         return NULL;
@@ -653,6 +659,8 @@ ngx_mcp_connect_wipe(void *data)
     ngx_mcp_connect_secret_t  *s;
 
     ngx_mcp_connect_cancel(cc);
+
+    ngx_queue_remove(&cc->asking.queue);
 
     for (s = cc->secrets; s; s = s->next) {
         ngx_explicit_memzero(s->data, s->size);

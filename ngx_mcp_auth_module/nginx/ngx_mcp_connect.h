@@ -93,6 +93,7 @@ struct ngx_mcp_connect_ctx_s {
     void                     (*action)(ngx_mcp_connect_ctx_t *cc);
 
     /* what is awaited */
+    ngx_mcp_asking_t           asking;
     ngx_mcp_connect_pt         done;
     ngx_mcp_redis_call_t      *redis;
     ngx_mcp_store_call_t      *store;

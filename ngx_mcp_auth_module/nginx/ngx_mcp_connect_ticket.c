@@ -27,7 +27,9 @@
 
 struct ngx_mcp_ticket_s {
     ngx_mcp_ctx_t           *ctx;
+    ngx_mcp_asking_t         asking;
     ngx_mcp_redis_call_t    *call;      /* NULL: it was answered */
+    const char              *reason;
     ngx_uint_t               good;
     mcp_vault_owner_t        sealed_for;
     u_char                   name[MCP_VAULT_NAME];
@@ -47,6 +49,7 @@ static void ngx_mcp_ticket_owner(mcp_vault_owner_t *owner, u_char *key,
 static void ngx_mcp_ticket_got(void *data, redisReply *reply);
 static ngx_int_t ngx_mcp_ticket_url(ngx_http_request_t *r,
     ngx_mcp_credential_t *cr, ngx_mcp_ticket_t *tt, ngx_str_t *url);
+static void ngx_mcp_ticket_stop(void *data);
 static void ngx_mcp_ticket_wipe(void *data);
 
 
@@ -68,10 +71,11 @@ static const char  ngx_mcp_ticket_script[] =
 
 ngx_int_t
 ngx_mcp_ticket_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
-    ngx_mcp_credential_t *cr, ngx_str_t *url)
+    ngx_mcp_credential_t *cr, const char *reason, ngx_str_t *url)
 {
-    ngx_mcp_ticket_t    *tt;
-    ngx_pool_cleanup_t  *cln;
+    ngx_mcp_ticket_t     *tt;
+    ngx_pool_cleanup_t   *cln;
+    ngx_mcp_main_conf_t  *mmcf;
 
     tt = ctx->ticket;
 
@@ -95,7 +99,14 @@ ngx_mcp_ticket_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         cln->handler = ngx_mcp_ticket_wipe;
 
         tt->ctx = ctx;
+        tt->reason = reason;
         ctx->ticket = tt;
+
+        mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+        tt->asking.cancel = ngx_mcp_ticket_stop;
+        tt->asking.data = tt;
+        ngx_queue_insert_tail(&mmcf->asking, &tt->asking.queue);
 
         if (ngx_mcp_ticket_ask(r, ctx, cr, tt) == NGX_OK) {
             return NGX_AGAIN;
@@ -106,12 +117,30 @@ ngx_mcp_ticket_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 }
 
 
+const char *
+ngx_mcp_ticket_reason(ngx_mcp_ctx_t *ctx)
+{
+    return ctx->ticket ? ctx->ticket->reason : NULL;
+}
+
+
 void
 ngx_mcp_ticket_cancel(ngx_mcp_ctx_t *ctx)
 {
-    if (ctx->ticket && ctx->ticket->call) {
-        ngx_mcp_redis_cancel(ctx->ticket->call);
-        ctx->ticket->call = NULL;
+    if (ctx->ticket) {
+        ngx_mcp_ticket_stop(ctx->ticket);
+    }
+}
+
+
+static void
+ngx_mcp_ticket_stop(void *data)
+{
+    ngx_mcp_ticket_t *tt = data;
+
+    if (tt->call) {
+        ngx_mcp_redis_cancel(tt->call);
+        tt->call = NULL;
     }
 }
 
@@ -339,10 +368,9 @@ ngx_mcp_ticket_wipe(void *data)
 {
     ngx_mcp_ticket_t *tt = data;
 
-    if (tt->call) {
-        ngx_mcp_redis_cancel(tt->call);
-        tt->call = NULL;
-    }
+    ngx_mcp_ticket_stop(tt);
+
+    ngx_queue_remove(&tt->asking.queue);
 
     ngx_explicit_memzero(tt->secret, sizeof(tt->secret));
 }

@@ -16,7 +16,10 @@
  *   NGX_ERROR     out of memory
  */
 ngx_int_t ngx_mcp_ticket_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
-    ngx_mcp_credential_t *cr, ngx_str_t *url);
+    ngx_mcp_credential_t *cr, const char *reason, ngx_str_t *url);
+
+/* Why one was asked for, the first time; NULL: none was. */
+const char *ngx_mcp_ticket_reason(ngx_mcp_ctx_t *ctx);
 
 /* The request goes.  Harmless when idle. */
 void ngx_mcp_ticket_cancel(ngx_mcp_ctx_t *ctx);

@@ -108,6 +108,14 @@ ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     const char              *reason;
     ngx_mcp_vault_result_t   res;
 
+    /* it was declined already: the answer waited for its address */
+
+    reason = ngx_mcp_ticket_reason(ctx);
+
+    if (reason) {
+        return ngx_mcp_credential_connect(r, ctx, cr, reason);
+    }
+
     ngx_str_null(&subject);
 
     if (cr->type == NGX_MCP_CREDENTIAL_EXCHANGE
@@ -169,7 +177,7 @@ ngx_mcp_credential_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
     if (cr->connect && ctx->message && ctx->message->kind == MCP_REQUEST) {
 
-        rc = ngx_mcp_ticket_get(r, ctx, cr, &url);
+        rc = ngx_mcp_ticket_get(r, ctx, cr, reason, &url);
 
         if (rc == NGX_AGAIN) {
             return ngx_mcp_access_wait(r, ctx);

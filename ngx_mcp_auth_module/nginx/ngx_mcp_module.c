@@ -41,6 +41,7 @@ static ngx_int_t ngx_mcp_header_variables(ngx_cycle_t *cycle,
 static ngx_int_t ngx_mcp_init_redis(ngx_cycle_t *cycle,
     ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_exit_process(ngx_cycle_t *cycle);
+static void ngx_mcp_exit_asking(ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_exit_redis(ngx_mcp_main_conf_t *mmcf);
 static void ngx_mcp_cleanup_ctx(void *data);
 static void ngx_mcp_detach_ctx(void *data);
@@ -351,6 +352,8 @@ ngx_mcp_init_process(ngx_cycle_t *cycle)
 
     mmcf->zone = ngx_mcp_zone(mmcf->shm_zone);
 
+    ngx_queue_init(&mmcf->asking);
+
     key = mmcf->audit_key_set ? mmcf->audit_key
                               : ngx_mcp_zone_secret(mmcf->zone);
 
@@ -463,6 +466,7 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_mcp_exit_asking(mmcf);
     ngx_mcp_login_exit_worker(mmcf);
     ngx_mcp_vault_exit_worker(mmcf);
     ngx_mcp_exit_redis(mmcf);
@@ -476,6 +480,22 @@ ngx_mcp_exit_process(ngx_cycle_t *cycle)
     ngx_mcp_block_exit_worker(mmcf);
     ngx_mcp_cache_destroy(mmcf->cache);
     mmcf->cache = NULL;
+}
+
+
+static void
+ngx_mcp_exit_asking(ngx_mcp_main_conf_t *mmcf)
+{
+    ngx_queue_t       *q;
+    ngx_mcp_asking_t  *as;
+
+    for (q = ngx_queue_head(&mmcf->asking);
+         q != ngx_queue_sentinel(&mmcf->asking);
+         q = ngx_queue_next(q))
+    {
+        as = ngx_queue_data(q, ngx_mcp_asking_t, queue);
+        as->cancel(as->data);
+    }
 }
 
 

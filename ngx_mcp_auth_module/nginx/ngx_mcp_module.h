@@ -72,6 +72,15 @@ typedef struct {
 } ngx_mcp_keys_waiter_t;
 
 
+/* A request that may wait for Redis by itself: at the end of the process it is
+ * not called any more. */
+typedef struct {
+    ngx_queue_t              queue;
+    void                   (*cancel)(void *data);
+    void                    *data;
+} ngx_mcp_asking_t;
+
+
 /* mcp_issuer NAME { ... } */
 typedef struct {
     ngx_str_t                name;
@@ -278,6 +287,7 @@ typedef struct {
     ngx_uint_t               nblocks;
     EVP_CIPHER_CTX          *seal;              /* this worker's */
     ngx_queue_t              streams;           /* likewise */
+    ngx_queue_t              asking;            /* likewise */
     ngx_mcp_worker_slot_t   *slot;              /* likewise; NULL: none */
     ngx_mcp_revoke_t        *revoke;            /* NULL: nothing revokes */
     size_t                   revocation_zone;   /* bytes */
