@@ -44,6 +44,16 @@ ngx_mcp_flight_ask(ngx_mcp_flight_t *f)
     f->asked = ngx_time();
     f->asked_us = ngx_mcp_now_us();
 
+    if (f->cr->type == NGX_MCP_CREDENTIAL_EXCHANGE
+        && f->subject_expires <= f->asked + 1)
+    {
+        /* within its leeway: what it is exchanged for would be over */
+
+        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
+        ngx_mcp_flight_none(f, NGX_ERROR, "credential_refused", 1);
+        return;
+    }
+
     ngx_memzero(&a, sizeof(mcp_oauth_answer_t));
     a.class = MCP_OAUTH_TRANSIENT;
     a.error = "not_sent";
