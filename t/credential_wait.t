@@ -130,6 +130,29 @@ for (['/jira', 'ann'], ['/obo', 'ben']) {
 }
 
 
+# ---- the grant is taken away
+
+my $ina = grant('ina');
+my $c = begin('/jira', token('ina'));
+
+grant('jon');
+is(user(call('/jira', token('jon'))), 'jon', 'somebody else');
+$redis->command('DEL', key('ina'));
+$redis->command('PUBLISH', 'mcp:events', 'cred ' . $vault->name(owner('ina')));
+
+# what was published later has come, so this has, too
+
+$redis->command('DEL', key('jon'));
+$redis->command('PUBLISH', 'mcp:events', 'cred ' . $vault->name(owner('jon')));
+ok(wait_for(sub { call('/jira', token('jon'))->{status} == 403 }),
+   'the gateway knows');
+$up->requests_next(0);
+$idp->release;
+is($c->read_response->{status}, 403, 'who waited has to connect an account');
+is(scalar(() = $up->requests_next(0)), 0, 'nothing was forwarded');
+is_deeply(record('ina'), {}, 'nothing was written');
+
+
 # ---- its token ends
 
 for my $uri ('/obo', '/bot') {

@@ -11,7 +11,9 @@
  * which is said, and the provider's habits tell what may be done.  Without an
  * answer of the store nobody asks the provider.
  *
- * New tokens are in use as soon as the provider gave them.  The write that
+ * New tokens are in use as soon as the provider gave them, but for a record that
+ * was changed or taken away meanwhile: then the write says first whether they
+ * are good.  The write that
  * keeps them is repeated while the store does not answer, for ten minutes: they
  * may be the only copy.
  *
@@ -250,6 +252,11 @@ ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
 
     case NGX_MCP_STORE_OK:
         f->locked = 1;
+
+        /* what was published while we asked for the lock may be newer */
+
+        f->moved = f->reread;
+        f->reread = 0;
 
         if (record->version == 0) {
 
@@ -565,7 +572,14 @@ ngx_mcp_flight_refresh(ngx_mcp_flight_t *f)
 void
 ngx_mcp_flight_changed(ngx_mcp_flight_t *f, uint64_t version)
 {
-    if (!f->locked && !f->fresh && (version == 0 || version > f->version)) {
+    if (f->fresh || (version && version <= f->version)) {
+        return;
+    }
+
+    if (f->locked) {
+        f->moved = 1;
+
+    } else {
         f->reread = 1;
     }
 }

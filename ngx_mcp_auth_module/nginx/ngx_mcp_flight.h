@@ -86,6 +86,7 @@ typedef struct {
     unsigned                 due:1;     /* begun because the time had come */
     unsigned                 keepalive:1;       /* by the sweep */
     unsigned                 reread:1;  /* it changed while it was read */
+    unsigned                 moved:1;   /* it did while the lock was ours */
     unsigned                 fresh:1;   /* tokens are of this flight */
 } ngx_mcp_flight_t;
 

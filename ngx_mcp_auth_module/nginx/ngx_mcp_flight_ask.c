@@ -299,8 +299,10 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
         f->cr->stats->expires = f->tokens.expires;
     }
 
-    (void) ngx_mcp_warm_put(f->vault, ngx_mcp_flight_name(f), &f->tokens,
-                            f->version + 1, 1);
+    if (!f->moved) {
+        (void) ngx_mcp_warm_put(f->vault, ngx_mcp_flight_name(f), &f->tokens,
+                                f->version + 1, 1);
+    }
 
     if (ngx_mcp_flight_seal(f, "active") != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, f->vault->log, 0,
