@@ -27,6 +27,8 @@
 #define NGX_MCP_FLIGHT_POLL      50     /* ms between two looks at a record */
 #define NGX_MCP_FLIGHT_POLL_MAX  200    /* that somebody else refreshes */
 #define NGX_MCP_FLIGHT_SPARE     15000  /* ms: a lock outlives its request by */
+#define NGX_MCP_FLIGHT_LATE      10000  /* ms: one that came so late may be
+                                           over before the request is */
 #define NGX_MCP_FLIGHT_UNKNOWN   30     /* s, then it is looked at again */
 
 
@@ -42,6 +44,8 @@ static void ngx_mcp_flight_got(void *data, ngx_mcp_store_e rc,
     ngx_mcp_record_t *record);
 static void ngx_mcp_flight_lock(ngx_mcp_flight_t *f);
 static void ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
+    ngx_mcp_record_t *record);
+static ngx_int_t ngx_mcp_flight_noted(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 static void ngx_mcp_flight_held(ngx_mcp_flight_t *f, ngx_msec_t hold);
 static void ngx_mcp_flight_again(ngx_event_t *ev);
@@ -228,6 +232,8 @@ ngx_mcp_flight_got(void *data, ngx_mcp_store_e rc, ngx_mcp_record_t *record)
 static void
 ngx_mcp_flight_lock(ngx_mcp_flight_t *f)
 {
+    f->since = ngx_current_msec;
+
     if (ngx_mcp_store_lock(f->vault->mmcf, ngx_mcp_flight_name(f), &f->lock,
                            f->cr->timeout + NGX_MCP_FLIGHT_SPARE,
                            ngx_mcp_flight_user(f), ngx_mcp_flight_locked, f,
@@ -258,6 +264,21 @@ ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
         f->moved = f->reread;
         f->reread = 0;
 
+        if (ngx_mcp_flight_noted(f, record) != NGX_OK) {
+            ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_LEAVE, 0);
+            ngx_mcp_flight_none(f, NGX_ERROR, "no_memory", 1);
+            return;
+        }
+
+        if (ngx_current_msec - f->since >= NGX_MCP_FLIGHT_LATE) {
+
+            /* this process was stopped, or the whole machine */
+
+            ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
+            ngx_mcp_flight_store_lost(f);
+            return;
+        }
+
         if (record->version == 0) {
 
             if (ngx_mcp_flight_user(f)) {
@@ -284,6 +305,27 @@ ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
     default:
         ngx_mcp_flight_store_lost(f);
     }
+}
+
+
+/* What the lock call wrote over is put back, unless we ask. */
+static ngx_int_t
+ngx_mcp_flight_noted(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
+{
+    ngx_str_null(&f->note);
+
+    if (record->flight.len == 0) {
+        return NGX_OK;
+    }
+
+    f->note.data = ngx_pstrdup(f->pool, &record->flight);
+    if (f->note.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    f->note.len = record->flight.len;
+
+    return NGX_OK;
 }
 
 
@@ -520,8 +562,6 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
 
     f->lost = 1;
     f->first = note.first;
-    f->note.data = ngx_pstrdup(f->pool, &record->flight);
-    f->note.len = f->note.data ? record->flight.len : 0;
 
     at = mcp_vault_note_retry(&note, f->cr->provider.rotates,
                               f->cr->provider.grace, f->tokens.expires, now);

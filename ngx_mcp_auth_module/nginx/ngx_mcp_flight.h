@@ -66,6 +66,7 @@ typedef struct {
 
     ngx_event_t              timer;
     ngx_msec_t               deadline;
+    ngx_msec_t               since;             /* the lock was asked for */
     ngx_msec_t               pause;             /* between two looks */
     ngx_mcp_store_call_t    *call;
     ngx_mcp_fetch_t         *fetch;
