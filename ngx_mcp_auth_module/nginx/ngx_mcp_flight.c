@@ -461,6 +461,9 @@ ngx_mcp_flight_open(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
     text.len = len;
     mem = ngx_mcp_mem(f->pool);
 
+    ngx_mcp_flight_forget(&f->tokens.access_token);
+    ngx_mcp_flight_forget(&f->tokens.refresh_token);
+
     rc = mcp_vault_tokens_parse(&text, &mem, &f->tokens);
 
     ngx_explicit_memzero(p, len);
@@ -765,17 +768,22 @@ ngx_mcp_flight_free(ngx_mcp_flight_t *f)
         ngx_explicit_memzero(f->subject.data, f->subject.len);
     }
 
-    if (f->tokens.access_token.len) {
-        ngx_explicit_memzero(f->tokens.access_token.data,
-                             f->tokens.access_token.len);
-    }
-
-    if (f->tokens.refresh_token.len) {
-        ngx_explicit_memzero(f->tokens.refresh_token.data,
-                             f->tokens.refresh_token.len);
-    }
+    ngx_mcp_flight_forget(&f->tokens.access_token);
+    ngx_mcp_flight_forget(&f->tokens.refresh_token);
 
     ngx_destroy_pool(f->pool);
+}
+
+
+/* A token that another takes the place of, in memory of the flight's pool. */
+void
+ngx_mcp_flight_forget(mcp_str_t *token)
+{
+    if (token->len) {
+        ngx_explicit_memzero((u_char *) token->data, token->len);
+    }
+
+    mcp_str_null(token);
 }
 
 

@@ -139,6 +139,9 @@ void ngx_mcp_flight_none(ngx_mcp_flight_t *f, ngx_int_t rc,
     const char *reason, time_t retry);
 void ngx_mcp_flight_end(ngx_mcp_flight_t *f);
 
+/* Cleanses it, and makes it empty. */
+void ngx_mcp_flight_forget(mcp_str_t *token);
+
 
 /* ngx_mcp_flight_ask.c: asks the provider; the lock is ours. */
 void ngx_mcp_flight_ask(ngx_mcp_flight_t *f);

@@ -171,6 +171,11 @@ ngx_mcp_flight_send(ngx_mcp_flight_t *f)
 
     ngx_explicit_memzero(p, 2 * size);
 
+    if (req.assertion.len) {
+        ngx_explicit_memzero((u_char *) req.assertion.data,
+                             req.assertion.len);
+    }
+
     return rc == NGX_AGAIN ? NGX_OK : NGX_ERROR;
 }
 
@@ -253,11 +258,13 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
 {
     f->fresh = 1;
 
+    ngx_mcp_flight_forget(&f->tokens.access_token);
     f->tokens.access_token = a->access_token;
     f->tokens.issued = f->asked;
     f->tokens.expires = a->expires_in ? f->asked + a->expires_in : 0;
 
     if (a->refresh_token.len) {
+        ngx_mcp_flight_forget(&f->tokens.refresh_token);
         f->tokens.refresh_token = a->refresh_token;
         f->tokens.refresh_expires = a->refresh_expires_in
                                     ? f->asked + a->refresh_expires_in : 0;
@@ -288,7 +295,7 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
         /* fall through */
 
     default:
-        mcp_str_null(&f->tokens.refresh_token);
+        ngx_mcp_flight_forget(&f->tokens.refresh_token);
         f->keep = f->tokens.expires
                   ? f->tokens.expires - f->asked + NGX_MCP_FLIGHT_AFTER
                   : NGX_MCP_FLIGHT_GRANT;
