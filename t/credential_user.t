@@ -244,6 +244,24 @@ my @two = map { $_->{headers}{authorization} } $up->requests_next(2);
 is($two[-2], "Bearer $n", 'a role has another credential');
 isnt($two[-1], "Bearer $n", 'without it');
 
+# one verified token, in one worker, for servers with different credentials
+
+grant('dave', credential => 'plain');
+my %hers = map { $_ => 'Bearer ' . $vault->read($redis, owner('dave', $_))
+                                   ->{tokens}{access_token} } qw/ jira plain /;
+my $same = token('dave');
+my $keep = MCP::Conn->new(port => MCP::Test::port(8080));
+my @uris = map { ($_, $_) } qw/ jira plain jira plain /;
+
+for my $name (@uris) {
+    my $r = mcp_start("/$name", rpc('tools/call', { name => 'echo' }),
+                      token => $same, conn => $keep)->read_response;
+    is($r->{status}, 200, "one token at $name");
+}
+
+is_deeply([ map { $_->{headers}{authorization} } $up->requests_next(8) ],
+          [ map { $hers{$_} } @uris ], 'each server gets its own credential');
+
 # ---- refreshed in the background, while the old one serves
 
 my $eve = grant('eve', lifetime => 300, expires => 40, issued => 260);
