@@ -381,6 +381,26 @@ is($idp->count, $n + 1, 'it was not asked again');
 is($vault->read($redis, owner($_, 'plain'))->{state}, 'active',
    "the grant of $_ is not touched") for qw/ jim kim /;
 
+# ---- the old one serves, and the provider is asked less and less
+
+grant('lea', expires => 60, issued => 3000);
+$idp->misbehave('status', status => 500);
+
+my ($longest, $served) = (0, 1);
+
+ok(MCP::Test::wait_until(3 * $MCP::Test::TIMEOUT, sub {
+    $served &&= user(call('lea')) eq 'lea';
+
+    my $left = $redis->command('PTTL', 'mcp:lock:'
+                               . $vault->name(owner('lea')));
+    $longest = $left if $left > $longest && $left <= 5000;
+    return $longest > 2500;
+}), 'more time passes between two failures');
+ok($served, 'the old token serves');
+cmp_ok($idp->count(kind => 'refresh_token', user => 'lea'), '<', 12,
+       'no storm');
+$idp->behave;
+
 # ---- the sweep
 
 is($idp->count(kind => 'refresh_token', user => 'idle'), 1, 'once');

@@ -411,6 +411,12 @@ ngx_mcp_warm_put(ngx_mcp_vault_t *v, u_char *name,
 
     now = ngx_time();
 
+    /* what was read again does not end a row of failures to refresh it */
+
+    if (refreshed || version != e->version) {
+        e->failures = 0;
+    }
+
     e->rc = NGX_OK;
     e->token.data = token;
     e->token.len = t->access_token.len;
@@ -420,7 +426,6 @@ ngx_mcp_warm_put(ngx_mcp_vault_t *v, u_char *name,
     e->refresh = mcp_vault_refresh_at(t, ngx_random() % 1000);
     e->until = now + NGX_MCP_WARM_TIME;
     e->look = now + NGX_MCP_WARM_LOOK;
-    e->failures = 0;
 
     if (e->expires) {
         e->until = ngx_min(e->until, e->expires);
