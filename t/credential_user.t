@@ -120,6 +120,11 @@ sub grant {
 my $idle = grant('idle', expires => -86400, issued => 4000);
 my $fresh = grant('recent', expires => -100, issued => 200);
 
+# and one of somebody who has left
+
+my $left = grant('left', expires => -86400, issued => 4000);
+$redis->revoke(user => 'left', issuer => $okta->{issuer});
+
 $t->write_conf(conf())->start;
 
 # before anything misbehaves
@@ -406,6 +411,8 @@ $idp->behave;
 is($idp->count(kind => 'refresh_token', user => 'idle'), 1, 'once');
 is($idp->count(kind => 'refresh_token', user => 'recent'), 0,
    'one that was refreshed lately is not');
+is($idp->count(kind => 'refresh_token', user => 'left'), 0,
+   'nor one of somebody who has left');
 ok($idp->alive($idle), 'it lives');
 ok(wait_for(sub { ($vault->read($redis, owner('idle')) || {})->{version} == 2 }),
    'and is written');
