@@ -195,4 +195,19 @@ my $l = call('/obo', $late);
 isnt($l->{status}, 200, 'a token within its leeway');
 is($idp->count, $n, 'nobody is asked');
 
+
+# ---- what was published while nobody listened
+
+$vault->write($redis, owner('pia'), $idp->grant('pia', lifetime => 300));
+is(user(call('/jira', token('pia'))), 'pia', 'warm');
+
+$proxy->mode(refuse => 1, close => 1);
+$redis->command('DEL', key('pia'));
+$proxy->mode;
+
+# long before it would be looked at again
+
+ok(wait_for(sub { call('/jira', token('pia'))->{status} == 403 }, 20),
+   'a new subscription drops what is warm');
+
 done_testing;

@@ -11,11 +11,10 @@
  * which is said, and the provider's habits tell what may be done.  Without an
  * answer of the store nobody asks the provider.
  *
- * New tokens are in use as soon as the provider gave them, but for a record that
- * was changed or taken away meanwhile: then the write says first whether they
- * are good.  The write that
- * keeps them is repeated while the store does not answer, for ten minutes: they
- * may be the only copy.
+ * New tokens are in use as soon as the provider gave them, but for a record
+ * that was changed or taken away meanwhile: then the write says first whether
+ * they are good.  The write that keeps them is repeated while the store does
+ * not answer, for ten minutes: they may be the only copy.
  *
  * Nobody owns a flight.  Each step ends in a call that comes back later, or in
  * ngx_mcp_flight_end(), after which nothing of it is touched.
