@@ -227,16 +227,6 @@ ngx_mcp_vault_record(ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr,
 
 
 void
-ngx_mcp_vault_cancel(ngx_mcp_keys_waiter_t *w)
-{
-    if (w->waiting) {
-        w->waiting = 0;
-        ngx_queue_remove(&w->queue);
-    }
-}
-
-
-void
 ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name, uint64_t version)
 {
     ngx_queue_t       *q;
