@@ -111,6 +111,10 @@ sub on_record {
 }
 
 
+ok(wait_for(sub { call('/jira', token('nobody'))->{status} != 503 }),
+   'Redis is there');
+
+
 # ---- the caller is revoked while it waits
 
 grant('ann');
