@@ -258,6 +258,27 @@ ok(wait_for(sub { user(call('fay', port => 8090)) eq 'fay' }, 20), 'she passes')
 ok($idp->alive($fay), 'the grant lives');
 
 
+# ---- the lock came to its end, and is somebody else's now
+
+my $hal = grant('hal');
+my $silent = $idp->count(mode => 'silent');
+$idp->misbehave('silent', seconds => 5, times => 1);
+$c = send_call('hal', port => 8090);
+ok(wait_for(sub { $idp->count(mode => 'silent') > $silent }), 'hal: asked');
+
+my $note = '1 1000 other 1000';
+$redis->command('SET', 'mcp:lock:' . name('hal'), 'other');
+$redis->command('HSET', 'mcp:cred:' . name('hal'), 'fl', $note);
+is($c->read_response(timeout => 20)->{status}, 503, 'no answer');
+
+# what this worker asks of Redis after that is answered after that
+
+is(call('nobody', port => 8090)->{status}, 403, 'something else meanwhile');
+is($redis->command('GET', 'mcp:lock:' . name('hal')), 'other',
+   'the lock of another is not given back');
+is(record('hal')->{flight}, $note, 'nor is its note changed');
+
+
 # ---- a worker that leaves finishes what it began
 
 my $gus = grant('gus', server => 'patient');

@@ -113,6 +113,13 @@ sub volley {
     return (\%status, \%seen);
 }
 
+# all workers have their connections to Redis
+
+ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
+    my ($status) = volley('nobody');
+    return !$status->{503};
+}), 'Redis is there');
+
 my ($refreshes, $failed, $wrong, $dead, $slowest) = (0, 0, 0, 0, 0);
 
 for my $round (1 .. $rounds) {

@@ -120,6 +120,11 @@ sub grant {
 my $idle = grant('idle', expires => -86400, issued => 4000);
 my $fresh = grant('recent', expires => -100, issued => 200);
 
+# and one of somebody who has left
+
+my $left = grant('left', expires => -86400, issued => 4000);
+$redis->revoke(user => 'left', issuer => $okta->{issuer});
+
 $t->write_conf(conf())->start;
 
 # before anything misbehaves
@@ -244,6 +249,24 @@ my @two = map { $_->{headers}{authorization} } $up->requests_next(2);
 is($two[-2], "Bearer $n", 'a role has another credential');
 isnt($two[-1], "Bearer $n", 'without it');
 
+# one verified token, in one worker, for servers with different credentials
+
+grant('dave', credential => 'plain');
+my %hers = map { $_ => 'Bearer ' . $vault->read($redis, owner('dave', $_))
+                                   ->{tokens}{access_token} } qw/ jira plain /;
+my $same = token('dave');
+my $keep = MCP::Conn->new(port => MCP::Test::port(8080));
+my @uris = map { ($_, $_) } qw/ jira plain jira plain /;
+
+for my $name (@uris) {
+    my $r = mcp_start("/$name", rpc('tools/call', { name => 'echo' }),
+                      token => $same, conn => $keep)->read_response;
+    is($r->{status}, 200, "one token at $name");
+}
+
+is_deeply([ map { $_->{headers}{authorization} } $up->requests_next(8) ],
+          [ map { $hers{$_} } @uris ], 'each server gets its own credential');
+
 # ---- refreshed in the background, while the old one serves
 
 my $eve = grant('eve', lifetime => 300, expires => 40, issued => 260);
@@ -363,11 +386,33 @@ is($idp->count, $n + 1, 'it was not asked again');
 is($vault->read($redis, owner($_, 'plain'))->{state}, 'active',
    "the grant of $_ is not touched") for qw/ jim kim /;
 
+# ---- the old one serves, and the provider is asked less and less
+
+grant('lea', expires => 60, issued => 3000);
+$idp->misbehave('status', status => 500);
+
+my ($longest, $served) = (0, 1);
+
+ok(MCP::Test::wait_until(3 * $MCP::Test::TIMEOUT, sub {
+    $served &&= user(call('lea')) eq 'lea';
+
+    my $left = $redis->command('PTTL', 'mcp:lock:'
+                               . $vault->name(owner('lea')));
+    $longest = $left if $left > $longest && $left <= 5000;
+    return $longest > 2500;
+}), 'more time passes between two failures');
+ok($served, 'the old token serves');
+cmp_ok($idp->count(kind => 'refresh_token', user => 'lea'), '<', 12,
+       'no storm');
+$idp->behave;
+
 # ---- the sweep
 
 is($idp->count(kind => 'refresh_token', user => 'idle'), 1, 'once');
 is($idp->count(kind => 'refresh_token', user => 'recent'), 0,
    'one that was refreshed lately is not');
+is($idp->count(kind => 'refresh_token', user => 'left'), 0,
+   'nor one of somebody who has left');
 ok($idp->alive($idle), 'it lives');
 ok(wait_for(sub { ($vault->read($redis, owner('idle')) || {})->{version} == 2 }),
    'and is written');

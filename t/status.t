@@ -222,9 +222,11 @@ is($m{mcp_auth_open_streams}, 4, 'and those that end are not');
 is($m{requests('mcp', 'deny', 'no_rule')}, 2, 'a reload keeps the counters');
 
 gateway->allow_log(qr/exited on signal 9/);
-kill KILL => (gateway->workers)[0, 1];
+ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { 2 == gateway->workers }),
+   'the old one is gone');
+kill KILL => gateway->workers;
 gateway->wait_for_log(qr/exited on signal 9.*exited on signal 9/s);
-MCP::Test::wait_until(5, sub {
+MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
     my $up = eval { (metrics())[0]{body} =~ /open_streams 0$/m }; $up });
 ($r, %m) = metrics();
 is($m{mcp_auth_open_streams}, 0, 'killed workers have no streams');

@@ -98,6 +98,7 @@ trap M34 => 'a tool that nobody has heard of', sub {
                                               qw/ echo echo2 new_tool / ] } });
     is(list_tools('/mcp', token => token)->{json}{result}{tools}[-1]{name},
        'echo', 'is not in a list either');
+    record('the list');
 };
 
 trap M37 => 'a call is not sent twice', sub {

@@ -17,7 +17,12 @@
 #include "ngx_mcp_connect_ticket.h"
 #include "ngx_mcp_reply.h"
 #include "ngx_mcp_request.h"
+#include "ngx_mcp_revoke.h"
+#include "ngx_mcp_token.h"
 #include "ngx_mcp_vault.h"
+
+
+#define NGX_MCP_CREDENTIAL_UNSURE  2    /* s, nobody knows who is revoked */
 
 
 static ngx_mcp_credential_t *ngx_mcp_credential_of(ngx_mcp_server_t *sv,
@@ -28,6 +33,8 @@ static ngx_int_t ngx_mcp_credential_connect(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr, const char *reason);
 static ngx_int_t ngx_mcp_credential_fetch(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr);
+static ngx_int_t ngx_mcp_credential_caller(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
 
 
 ngx_int_t
@@ -107,6 +114,14 @@ ngx_mcp_credential_fetch(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_str_t                subject;
     const char              *reason;
     ngx_mcp_vault_result_t   res;
+
+    if (ctx->credential_waited) {
+        rc = ngx_mcp_credential_caller(r, ctx);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
 
     /* it was declined already: the answer waited for its address */
 
@@ -191,6 +206,55 @@ ngx_mcp_credential_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ctx->state = NGX_MCP_REFUSED;
 
     return ngx_mcp_reply_connect(r, ctx, cr, &url, reason);
+}
+
+
+/*
+ * A provider may take a minute, and the caller be revoked meanwhile, or come to
+ * the end of its token: nothing is sent for who would not be let in now.
+ */
+static ngx_int_t
+ngx_mcp_credential_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    const char           *reason;
+    ngx_mcp_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+    reason = NULL;
+
+    if (ngx_time() >= ctx->expires) {
+        reason = "expired";
+
+    } else {
+        switch (ngx_mcp_revoke_caller(mmcf, ctx, NULL)) {
+
+        case NGX_OK:
+            break;
+
+        case NGX_DECLINED:
+            ngx_mcp_revoke_refused(mmcf);
+            reason = "revoked";
+            break;
+
+        default:
+            ctx->state = NGX_MCP_REFUSED;
+            return ngx_mcp_reply_unavailable(r, ctx,
+                                             NGX_MCP_CREDENTIAL_UNSURE,
+                                             "revocation_unknown");
+        }
+    }
+
+    if (reason == NULL && ngx_mcp_token_over(mmcf, ctx)) {
+        reason = "token_revoked";
+    }
+
+    if (reason == NULL) {
+        return NGX_OK;
+    }
+
+    ctx->state = NGX_MCP_REFUSED;
+
+    return ngx_mcp_reply_unauthorized(r, ctx, 1, reason);
 }
 
 

@@ -32,6 +32,7 @@ struct ngx_mcp_fetch_s {
     ngx_mcp_fetch_pt      done;
     ngx_event_t           event;        /* the beginning, then the timeout */
     ngx_msec_t            timeout;
+    ngx_msec_t            deadline;
     ngx_str_t             url;          /* for logs: without the query */
 
     ngx_mcp_conn_t        conn;
@@ -173,6 +174,7 @@ ngx_mcp_fetch_init(ngx_mcp_fetch_t *f, ngx_mcp_fetch_request_t *req)
     f->done = req->done;
     f->data = req->data;
     f->timeout = req->conf->timeout;
+    f->deadline = ngx_current_msec + f->timeout;
     f->quiet = req->quiet;
 
     f->url.data = ngx_pstrdup(f->pool, &req->url.url);
@@ -340,6 +342,14 @@ ngx_mcp_fetch_connected(ngx_mcp_conn_t *conn)
 
     f = conn->data;
     c = conn->connection;
+
+    if ((ngx_msec_int_t) (ngx_current_msec - f->deadline) >= 0) {
+
+        /* events come before timers: nothing is sent that nobody waits for */
+
+        ngx_mcp_fetch_finish(f, conn->late);
+        return;
+    }
 
     conn->late = "timed out waiting for the response";
 

@@ -11,9 +11,10 @@
  * which is said, and the provider's habits tell what may be done.  Without an
  * answer of the store nobody asks the provider.
  *
- * New tokens are in use as soon as the provider gave them.  The write that
- * keeps them is repeated while the store does not answer, for ten minutes: they
- * may be the only copy.
+ * New tokens are in use as soon as the provider gave them, but for a record
+ * that was changed or taken away meanwhile: then the write says first whether
+ * they are good.  The write that keeps them is repeated while the store does
+ * not answer, for ten minutes: they may be the only copy.
  *
  * Nobody owns a flight.  Each step ends in a call that comes back later, or in
  * ngx_mcp_flight_end(), after which nothing of it is touched.
@@ -25,6 +26,8 @@
 #define NGX_MCP_FLIGHT_POLL      50     /* ms between two looks at a record */
 #define NGX_MCP_FLIGHT_POLL_MAX  200    /* that somebody else refreshes */
 #define NGX_MCP_FLIGHT_SPARE     15000  /* ms: a lock outlives its request by */
+#define NGX_MCP_FLIGHT_LATE      10000  /* ms: one that came so late may be
+                                           over before the request is */
 #define NGX_MCP_FLIGHT_UNKNOWN   30     /* s, then it is looked at again */
 
 
@@ -40,6 +43,8 @@ static void ngx_mcp_flight_got(void *data, ngx_mcp_store_e rc,
     ngx_mcp_record_t *record);
 static void ngx_mcp_flight_lock(ngx_mcp_flight_t *f);
 static void ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
+    ngx_mcp_record_t *record);
+static ngx_int_t ngx_mcp_flight_noted(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 static void ngx_mcp_flight_held(ngx_mcp_flight_t *f, ngx_msec_t hold);
 static void ngx_mcp_flight_again(ngx_event_t *ev);
@@ -226,6 +231,8 @@ ngx_mcp_flight_got(void *data, ngx_mcp_store_e rc, ngx_mcp_record_t *record)
 static void
 ngx_mcp_flight_lock(ngx_mcp_flight_t *f)
 {
+    f->since = ngx_current_msec;
+
     if (ngx_mcp_store_lock(f->vault->mmcf, ngx_mcp_flight_name(f), &f->lock,
                            f->cr->timeout + NGX_MCP_FLIGHT_SPARE,
                            ngx_mcp_flight_user(f), ngx_mcp_flight_locked, f,
@@ -250,6 +257,26 @@ ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
 
     case NGX_MCP_STORE_OK:
         f->locked = 1;
+
+        /* what was published while we asked for the lock may be newer */
+
+        f->moved = f->reread;
+        f->reread = 0;
+
+        if (ngx_mcp_flight_noted(f, record) != NGX_OK) {
+            ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_LEAVE, 0);
+            ngx_mcp_flight_none(f, NGX_ERROR, "no_memory", 1);
+            return;
+        }
+
+        if (ngx_current_msec - f->since >= NGX_MCP_FLIGHT_LATE) {
+
+            /* this process was stopped, or the whole machine */
+
+            ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
+            ngx_mcp_flight_store_lost(f);
+            return;
+        }
 
         if (record->version == 0) {
 
@@ -277,6 +304,27 @@ ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
     default:
         ngx_mcp_flight_store_lost(f);
     }
+}
+
+
+/* What the lock call wrote over is put back, unless we ask. */
+static ngx_int_t
+ngx_mcp_flight_noted(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
+{
+    ngx_str_null(&f->note);
+
+    if (record->flight.len == 0) {
+        return NGX_OK;
+    }
+
+    f->note.data = ngx_pstrdup(f->pool, &record->flight);
+    if (f->note.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    f->note.len = record->flight.len;
+
+    return NGX_OK;
 }
 
 
@@ -412,6 +460,9 @@ ngx_mcp_flight_open(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
     text.len = len;
     mem = ngx_mcp_mem(f->pool);
 
+    ngx_mcp_flight_forget(&f->tokens.access_token);
+    ngx_mcp_flight_forget(&f->tokens.refresh_token);
+
     rc = mcp_vault_tokens_parse(&text, &mem, &f->tokens);
 
     ngx_explicit_memzero(p, len);
@@ -513,8 +564,6 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
 
     f->lost = 1;
     f->first = note.first;
-    f->note.data = ngx_pstrdup(f->pool, &record->flight);
-    f->note.len = f->note.data ? record->flight.len : 0;
 
     at = mcp_vault_note_retry(&note, f->cr->provider.rotates,
                               f->cr->provider.grace, f->tokens.expires, now);
@@ -565,7 +614,14 @@ ngx_mcp_flight_refresh(ngx_mcp_flight_t *f)
 void
 ngx_mcp_flight_changed(ngx_mcp_flight_t *f, uint64_t version)
 {
-    if (!f->locked && !f->fresh && (version == 0 || version > f->version)) {
+    if (f->fresh || (version && version <= f->version)) {
+        return;
+    }
+
+    if (f->locked) {
+        f->moved = 1;
+
+    } else {
         f->reread = 1;
     }
 }
@@ -711,17 +767,22 @@ ngx_mcp_flight_free(ngx_mcp_flight_t *f)
         ngx_explicit_memzero(f->subject.data, f->subject.len);
     }
 
-    if (f->tokens.access_token.len) {
-        ngx_explicit_memzero(f->tokens.access_token.data,
-                             f->tokens.access_token.len);
-    }
-
-    if (f->tokens.refresh_token.len) {
-        ngx_explicit_memzero(f->tokens.refresh_token.data,
-                             f->tokens.refresh_token.len);
-    }
+    ngx_mcp_flight_forget(&f->tokens.access_token);
+    ngx_mcp_flight_forget(&f->tokens.refresh_token);
 
     ngx_destroy_pool(f->pool);
+}
+
+
+/* A token that another takes the place of, in memory of the flight's pool. */
+void
+ngx_mcp_flight_forget(mcp_str_t *token)
+{
+    if (token->len) {
+        ngx_explicit_memzero((u_char *) token->data, token->len);
+    }
+
+    mcp_str_null(token);
 }
 
 

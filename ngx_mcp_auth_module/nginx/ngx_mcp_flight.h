@@ -69,6 +69,7 @@ typedef struct {
 
     ngx_event_t              timer;
     ngx_msec_t               deadline;
+    ngx_msec_t               since;             /* the lock was asked for */
     ngx_msec_t               pause;             /* between two looks */
     ngx_mcp_store_call_t    *call;
     ngx_mcp_fetch_t         *fetch;
@@ -89,6 +90,7 @@ typedef struct {
     unsigned                 due:1;     /* begun because the time had come */
     unsigned                 keepalive:1;       /* by the sweep */
     unsigned                 reread:1;  /* it changed while it was read */
+    unsigned                 moved:1;   /* it did while the lock was ours */
     unsigned                 fresh:1;   /* tokens are of this flight */
 } ngx_mcp_flight_t;
 
@@ -139,6 +141,9 @@ void ngx_mcp_flight_wake(ngx_mcp_flight_t *f);
 void ngx_mcp_flight_none(ngx_mcp_flight_t *f, ngx_int_t rc,
     const char *reason, time_t retry);
 void ngx_mcp_flight_end(ngx_mcp_flight_t *f);
+
+/* Cleanses it, and makes it empty. */
+void ngx_mcp_flight_forget(mcp_str_t *token);
 
 
 /* ngx_mcp_flight_ask.c: asks the provider; the lock is ours. */

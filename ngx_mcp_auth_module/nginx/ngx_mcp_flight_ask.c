@@ -44,6 +44,16 @@ ngx_mcp_flight_ask(ngx_mcp_flight_t *f)
     f->asked = ngx_time();
     f->asked_us = ngx_mcp_now_us();
 
+    if (f->cr->type == NGX_MCP_CREDENTIAL_EXCHANGE
+        && f->subject_expires <= f->asked + 1)
+    {
+        /* within its leeway: what it is exchanged for would be over */
+
+        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
+        ngx_mcp_flight_none(f, NGX_ERROR, "credential_refused", 1);
+        return;
+    }
+
     ngx_memzero(&a, sizeof(mcp_oauth_answer_t));
     a.class = MCP_OAUTH_TRANSIENT;
     a.error = "not_sent";
@@ -161,6 +171,11 @@ ngx_mcp_flight_send(ngx_mcp_flight_t *f)
 
     ngx_explicit_memzero(p, 2 * size);
 
+    if (req.assertion.len) {
+        ngx_explicit_memzero((u_char *) req.assertion.data,
+                             req.assertion.len);
+    }
+
     return rc == NGX_AGAIN ? NGX_OK : NGX_ERROR;
 }
 
@@ -243,11 +258,13 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
 {
     f->fresh = 1;
 
+    ngx_mcp_flight_forget(&f->tokens.access_token);
     f->tokens.access_token = a->access_token;
     f->tokens.issued = f->asked;
     f->tokens.expires = a->expires_in ? f->asked + a->expires_in : 0;
 
     if (a->refresh_token.len) {
+        ngx_mcp_flight_forget(&f->tokens.refresh_token);
         f->tokens.refresh_token = a->refresh_token;
         f->tokens.refresh_expires = a->refresh_expires_in
                                     ? f->asked + a->refresh_expires_in : 0;
@@ -278,7 +295,7 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
         /* fall through */
 
     default:
-        mcp_str_null(&f->tokens.refresh_token);
+        ngx_mcp_flight_forget(&f->tokens.refresh_token);
         f->keep = f->tokens.expires
                   ? f->tokens.expires - f->asked + NGX_MCP_FLIGHT_AFTER
                   : NGX_MCP_FLIGHT_GRANT;
@@ -289,8 +306,10 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
         f->cr->stats->expires = f->tokens.expires;
     }
 
-    (void) ngx_mcp_warm_put(f->vault, ngx_mcp_flight_name(f), &f->tokens,
-                            f->version + 1, 1);
+    if (!f->moved) {
+        (void) ngx_mcp_warm_put(f->vault, ngx_mcp_flight_name(f), &f->tokens,
+                                f->version + 1, 1);
+    }
 
     if (ngx_mcp_flight_seal(f, "active") != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, f->vault->log, 0,

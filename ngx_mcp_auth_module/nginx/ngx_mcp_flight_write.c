@@ -199,6 +199,15 @@ ngx_mcp_flight_written(void *data, ngx_mcp_store_e rc,
     f->locked = 0;
 
     if (f->fresh) {
+
+        if (f->tokens.expires && f->tokens.expires <= ngx_time() + 1) {
+
+            /* over as it came: who waits shall not ask for the next at once */
+
+            ngx_mcp_flight_none(f, NGX_ERROR, "credential_provider", 1);
+            return;
+        }
+
         ngx_mcp_flight_wake(f);
         ngx_mcp_flight_end(f);
         return;

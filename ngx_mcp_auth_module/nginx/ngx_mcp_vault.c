@@ -243,16 +243,6 @@ ngx_mcp_vault_record(ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr,
 
 
 void
-ngx_mcp_vault_cancel(ngx_mcp_keys_waiter_t *w)
-{
-    if (w->waiting) {
-        w->waiting = 0;
-        ngx_queue_remove(&w->queue);
-    }
-}
-
-
-void
 ngx_mcp_vault_drop(ngx_mcp_main_conf_t *mmcf, u_char *name, uint64_t version)
 {
     ngx_queue_t       *q;
@@ -427,6 +417,12 @@ ngx_mcp_warm_put(ngx_mcp_vault_t *v, u_char *name,
 
     now = ngx_time();
 
+    /* what was read again does not end a row of failures to refresh it */
+
+    if (refreshed || version != e->version) {
+        e->failures = 0;
+    }
+
     e->rc = NGX_OK;
     e->token.data = token;
     e->token.len = t->access_token.len;
@@ -436,7 +432,6 @@ ngx_mcp_warm_put(ngx_mcp_vault_t *v, u_char *name,
     e->refresh = mcp_vault_refresh_at(t, ngx_random() % 1000);
     e->until = now + NGX_MCP_WARM_TIME;
     e->look = now + NGX_MCP_WARM_LOOK;
-    e->failures = 0;
 
     if (e->expires) {
         e->until = ngx_min(e->until, e->expires);

@@ -42,7 +42,7 @@ typedef struct {
  * The credential's token for this request's caller.
  *   NGX_OK        *res
  *   NGX_AGAIN     w->wake is called exactly once, never before this returns;
- *                 then ask again
+ *                 then ask again; ngx_mcp_keys_cancel() when the request goes
  *   NGX_DECLINED  the person has to grant it first, or again: the connect
  *                 answer
  *   NGX_ERROR     cannot be had now: 503, *retry_after in s; *reason static
@@ -57,9 +57,6 @@ ngx_int_t ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
  * configuration alone.  p: NULL for client credentials. */
 void ngx_mcp_vault_owner(const mcp_principal_t *p, ngx_mcp_credential_t *cr,
     mcp_vault_owner_t *o);
-
-/* The waiting request goes; the flight goes on.  Harmless when idle. */
-void ngx_mcp_vault_cancel(ngx_mcp_keys_waiter_t *w);
 
 /* A record changed elsewhere: what this worker holds of it is dropped.  name:
  * MCP_VAULT_NAME hex digits; NULL: everything.  version: the one that was

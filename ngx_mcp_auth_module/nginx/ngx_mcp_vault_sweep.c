@@ -13,6 +13,7 @@
  */
 
 #include "ngx_mcp_ending.h"
+#include "ngx_mcp_revoke.h"
 
 
 #define NGX_MCP_SWEEP_FIRST    2000     /* ms after the worker began */
@@ -30,6 +31,11 @@ typedef struct {
 } ngx_mcp_sweep_count_t;
 
 
+typedef struct {
+    u_char                    text[MCP_VAULT_NAME];
+} ngx_mcp_sweep_name_t;
+
+
 struct ngx_mcp_sweep_s {
     ngx_mcp_vault_t          *vault;
     ngx_event_t               timer;
@@ -41,7 +47,7 @@ struct ngx_mcp_sweep_s {
 
     /* while it walks */
     ngx_pool_t               *pool;         /* of these names; NULL: rests */
-    ngx_array_t               page;         /* ngx_str_t */
+    ngx_array_t               page;         /* ngx_mcp_sweep_name_t */
     ngx_uint_t                next;         /* of the page */
     ngx_mcp_sweep_count_t    *counts;       /* of each mcp_credential */
 };
@@ -62,6 +68,8 @@ static ngx_int_t ngx_mcp_sweep_owner(ngx_mcp_sweep_t *sw, ngx_str_t *name,
     ngx_mcp_record_t *record, ngx_pool_t *pool, mcp_vault_owner_t *owner);
 static time_t ngx_mcp_sweep_issued(ngx_mcp_sweep_t *sw,
     ngx_mcp_record_t *record, ngx_pool_t *pool, mcp_vault_owner_t *owner);
+static ngx_uint_t ngx_mcp_sweep_lives(ngx_mcp_sweep_t *sw,
+    mcp_vault_owner_t *owner, time_t issued);
 static void ngx_mcp_sweep_over(ngx_mcp_sweep_t *sw, ngx_uint_t whole);
 
 
@@ -178,7 +186,7 @@ ngx_mcp_sweep_begin(ngx_mcp_sweep_t *sw)
 
     if (sw->counts == NULL
         || ngx_array_init(&sw->page, sw->pool, NGX_MCP_SWEEP_COUNT,
-                          sizeof(ngx_str_t))
+                          sizeof(ngx_mcp_sweep_name_t))
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -236,10 +244,9 @@ ngx_mcp_sweep_scanned(void *data, redisReply *reply)
 static ngx_int_t
 ngx_mcp_sweep_page(ngx_mcp_sweep_t *sw, redisReply *reply)
 {
-    size_t       i;
-    u_char      *p;
-    ngx_str_t   *name;
-    redisReply  *cursor, *names, *n;
+    size_t                 i;
+    redisReply            *cursor, *names, *n;
+    ngx_mcp_sweep_name_t  *name;
 
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
         || reply->elements != 2)
@@ -270,20 +277,12 @@ ngx_mcp_sweep_page(ngx_mcp_sweep_t *sw, redisReply *reply)
             continue;
         }
 
-        /* pages come one after the other: their names have room in this one */
-
         name = ngx_array_push(&sw->page);
         if (name == NULL) {
             return NGX_ERROR;
         }
 
-        p = ngx_pnalloc(sw->pool, MCP_VAULT_NAME);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        name->data = ngx_cpymem(p, n->str, MCP_VAULT_NAME) - MCP_VAULT_NAME;
-        name->len = MCP_VAULT_NAME;
+        ngx_memcpy(name->text, n->str, MCP_VAULT_NAME);
     }
 
     return NGX_OK;
@@ -293,7 +292,7 @@ ngx_mcp_sweep_page(ngx_mcp_sweep_t *sw, redisReply *reply)
 static void
 ngx_mcp_sweep_next(ngx_mcp_sweep_t *sw)
 {
-    ngx_str_t  *name;
+    ngx_mcp_sweep_name_t  *name;
 
     if (sw->vault->sweeping >= NGX_MCP_SWEEP_FLIGHTS) {
         ngx_add_timer(&sw->timer, NGX_MCP_SWEEP_PAUSE);
@@ -311,9 +310,9 @@ ngx_mcp_sweep_next(ngx_mcp_sweep_t *sw)
         return;
     }
 
-    name = (ngx_str_t *) sw->page.elts + sw->next;
+    name = (ngx_mcp_sweep_name_t *) sw->page.elts + sw->next;
 
-    if (ngx_mcp_store_read(sw->vault->mmcf, name->data, ngx_mcp_sweep_got, sw,
+    if (ngx_mcp_store_read(sw->vault->mmcf, name->text, ngx_mcp_sweep_got, sw,
                            &sw->call)
         != NGX_AGAIN)
     {
@@ -328,20 +327,23 @@ ngx_mcp_sweep_got(void *data, ngx_mcp_store_e rc, ngx_mcp_record_t *record)
 {
     ngx_mcp_sweep_t *sw = data;
 
-    ngx_str_t  *name;
+    ngx_str_t              name;
+    ngx_mcp_sweep_name_t  *names;
 
     sw->call = NULL;
 
-    name = (ngx_str_t *) sw->page.elts + sw->next++;
+    names = sw->page.elts;
+    name.data = names[sw->next++].text;
+    name.len = MCP_VAULT_NAME;
 
     switch (rc) {
 
     case NGX_MCP_STORE_OK:
-        ngx_mcp_sweep_record(sw, name, record);
+        ngx_mcp_sweep_record(sw, &name, record);
         break;
 
     case NGX_MCP_STORE_NONE:
-        ngx_mcp_sweep_forget(sw, name);
+        ngx_mcp_sweep_forget(sw, &name);
         break;
 
     default:
@@ -466,7 +468,9 @@ ngx_mcp_sweep_record(ngx_mcp_sweep_t *sw, ngx_str_t *name,
     {
         issued = ngx_mcp_sweep_issued(sw, record, pool, &owner);
 
-        if (issued && now - issued >= crp[i]->keepalive) {
+        if (issued && now - issued >= crp[i]->keepalive
+            && ngx_mcp_sweep_lives(sw, &owner, issued))
+        {
             f = ngx_mcp_flight_start(sw->vault, crp[i], &owner, name->data,
                                      NULL, 0);
             if (f) {
@@ -558,6 +562,31 @@ ngx_mcp_sweep_issued(ngx_mcp_sweep_t *sw, ngx_mcp_record_t *record,
     ngx_explicit_memzero(p, len);
 
     return issued;
+}
+
+
+/*
+ * 0: she was revoked after her grant was refreshed last.  Nobody keeps alive
+ * what somebody left behind.
+ */
+static ngx_uint_t
+ngx_mcp_sweep_lives(ngx_mcp_sweep_t *sw, mcp_vault_owner_t *owner,
+    time_t issued)
+{
+    uint64_t         seen;
+    mcp_principal_t  p;
+
+    ngx_memzero(&p, sizeof(mcp_principal_t));
+
+    p.kind = MCP_CALLER_USER;
+    p.auth = MCP_AUTH_JWT;
+    p.iss = owner->issuer;
+    p.user = owner->user;
+    p.iat = issued;
+
+    seen = 0;
+
+    return ngx_mcp_revoke_check(sw->vault->mmcf, &p, 0, &seen, NULL) == NGX_OK;
 }
 
 
