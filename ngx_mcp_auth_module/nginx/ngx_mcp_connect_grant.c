@@ -485,7 +485,8 @@ ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc, mcp_oauth_answer_t *a)
                          ? t->issued + a->refresh_expires_in : 0;
 
     if (a->scope.len
-        && mcp_connect_missing(&cc->state.scope, &a->scope).len)
+        && mcp_connect_missing(&cc->state.scope, &a->scope,
+                               cc->credential->provider.name).len)
     {
         return "connect_scope";
     }
