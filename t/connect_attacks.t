@@ -78,7 +78,8 @@ sub refused {
 
     is($r->{status}, $status, "$what: $status") or diag(title($r));
     is($r->{headers}{'x-frame-options'}, 'DENY', "$what: no frame");
-    like($r->{body}, qr/href="|<h1>/, "$what: a page with a way on");
+    like($r->{body}, qr/<a class="button" href="/, "$what: a page with a way on");
+    like($r->{body}, qr!<code>\Q$reason\E</code>!, "$what: and the reason");
     unlike($r->{body}, qr/evil|<script|onerror/, "$what: nothing of theirs");
 
     my ($a) = grep { $_->{ev} eq 'connect' && $_->{decision} ne 'allow' }

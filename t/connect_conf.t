@@ -189,6 +189,16 @@ refuses('an endpoint without TLS', qr/loopback/,
         login => $base{login} . 'token_endpoint http://a.example.com/t;');
 refuses('an endpoint that is no URL', qr/invalid URL/,
         login => $base{login} . 'authorization_endpoint nonsense;');
+refuses("an endpoint with $_ in its query", qr/invalid URL.*query/,
+        login => $base{login} . "authorization_endpoint
+                                 https://a.example.com/a?x=1&$_;")
+    for qw[ state=1 redirect_uri=https://b.example.com st%61te=1 ];
+refuses("a provider's endpoint with $_ in its query", qr/invalid URL.*query/,
+        more => "authorize_endpoint https://a.example.com/a?x=1&$_;")
+    for qw/ code_challenge=x request_uri=urn:x /;
+takes('endpoints with a query', login => $base{login} .
+      'authorization_endpoint https://a.example.com/a?x=state;',
+      more => 'authorize_endpoint https://a.example.com/a?tenant=1;');
 refuses('an issuer that is no URL', qr/cannot be discovered/,
         login => $base{login},
         location => "$of login=plain; }",

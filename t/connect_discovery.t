@@ -52,6 +52,8 @@ for ([ 'another issuer', { %doc, issuer => 'https://evil.example.com' } ],
                                'javascript:evil()' } ],
      [ 'a user name', { %doc, authorization_endpoint =>
                         'http://evil@127.0.0.1/' } ],
+     [ 'a state of its own', { %doc, authorization_endpoint =>
+                               "$doc{authorization_endpoint}?state=evil" } ],
      [ 'no endpoint', { %doc, token_endpoint => undef } ],
      [ 'a number', { %doc, token_endpoint => 1 } ],
      [ 'no JSON', { body => '<html>' } ],

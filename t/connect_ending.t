@@ -61,7 +61,8 @@ unlike($page->{body}, qr/Last used/, 'nobody used it yet');
 
 is(served($_), $_, "$_ is served") for qw/ alice bob /;
 
-ok(wait_for(sub { $alice->get($g->url)->{body} =~ /Last used <time>\d{4}-/ }),
+ok(wait_for(sub { $alice->get($g->url)->{body} =~
+                  m!Last used</dt><dd><time datetime="\d{4}-! }),
    'she sees when it was used last');
 my $name = $g->{vault}->name(owner('alice'));
 my $used = $g->{redis}->command('HGET', "mcp:cred:$name", 'us');

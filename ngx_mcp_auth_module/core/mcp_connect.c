@@ -1,5 +1,6 @@
 /*
- * Texts of sessions, states and tickets; the URL of an authorization request.
+ * Texts of sessions, states and tickets; the URL of an authorization request;
+ * scopes, granted and wanted.
  */
 
 #include "mcp_connect.h"
@@ -26,7 +27,17 @@ static int mcp_connect_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     int64_t *begun);
 static int mcp_connect_integer(const json_t *root, const char *name,
     int64_t min, int64_t max, int64_t *value);
+static void mcp_connect_extra(mcp_buf_t *b, const mcp_connect_away_t *a);
+static mcp_str_t mcp_connect_field_name(const mcp_str_t *field);
+static int mcp_connect_next(mcp_str_t *rest, unsigned char one,
+    unsigned char other, mcp_str_t *word);
+static int mcp_connect_among(const char *words, const mcp_str_t *word);
 static int mcp_connect_challenge(mcp_buf_t *b, const mcp_str_t *verifier);
+static int mcp_connect_has(const mcp_str_t *granted, const mcp_str_t *wanted,
+    const char *provider);
+static int mcp_connect_of_answer(const mcp_str_t *scope);
+static int mcp_connect_implies(const mcp_str_t *granted,
+    const mcp_str_t *wanted, const char *provider);
 
 
 #define mcp_connect_of(type, name, member, max)                               \
@@ -223,6 +234,10 @@ mcp_connect_away(mcp_buf_t *b, const mcp_connect_away_t *a)
 {
     mcp_str_t  code = mcp_string("code");
 
+    if (mcp_connect_endpoint(&a->endpoint)) {
+        return MCP_ERROR;
+    }
+
     mcp_buf_str(b, &a->endpoint);
 
     mcp_form_put(b, memchr(a->endpoint.data, '?', a->endpoint.len) ? '&' : '?',
@@ -239,12 +254,131 @@ mcp_connect_away(mcp_buf_t *b, const mcp_connect_away_t *a)
         return MCP_ERROR;
     }
 
-    if (a->extra.len) {
-        mcp_buf_lit(b, "&");
-        mcp_buf_str(b, &a->extra);
-    }
+    mcp_connect_extra(b, a);
 
     return b->overflow ? MCP_ERROR : MCP_OK;
+}
+
+
+/* A line of the configuration is worth more than a provider's habit, and there
+ * are not both. */
+static void
+mcp_connect_extra(mcp_buf_t *b, const mcp_connect_away_t *a)
+{
+    mcp_str_t  rest, field, name;
+
+    rest = a->extra;
+
+    while (mcp_connect_next(&rest, '&', '&', &field)) {
+        name = mcp_connect_field_name(&field);
+
+        if (a->audience.len && mcp_str_eq_lit(&name, "audience")) {
+            continue;
+        }
+
+        mcp_buf_lit(b, "&");
+        mcp_buf_str(b, &field);
+    }
+}
+
+
+const char *
+mcp_connect_endpoint(const mcp_str_t *endpoint)
+{
+    size_t                i;
+    mcp_str_t             rest, field, name;
+    const unsigned char  *p;
+
+    /* "request" and "request_uri" (RFC 9101) would replace all of them */
+
+    static const char  ours[] = " response_type response_mode client_id "
+                                "redirect_uri scope user_scope audience "
+                                "resource state nonce code_challenge "
+                                "code_challenge_method request request_uri ";
+
+    p = memchr(endpoint->data, '?', endpoint->len);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    rest.data = (unsigned char *) p + 1;
+    rest.len = endpoint->len - (size_t) (rest.data - endpoint->data);
+
+    while (mcp_connect_next(&rest, '&', ';', &field)) {
+        name = mcp_connect_field_name(&field);
+
+        /* "st%61te" is "state": no name needs that */
+
+        for (i = 0; i < name.len; i++) {
+            if (name.data[i] == '%' || name.data[i] == '+') {
+                return "a parameter's name in the query is encoded";
+            }
+        }
+
+        if (mcp_connect_among(ours, &name)) {
+            return "a parameter of the query is the gateway's to set";
+        }
+    }
+
+    return NULL;
+}
+
+
+static mcp_str_t
+mcp_connect_field_name(const mcp_str_t *field)
+{
+    mcp_str_t             name;
+    const unsigned char  *p;
+
+    p = memchr(field->data, '=', field->len);
+
+    name.data = field->data;
+    name.len = p ? (size_t) (p - field->data) : field->len;
+
+    return name;
+}
+
+
+/* 1: the next word, never an empty one, which is then taken off rest.  Either
+ * of two characters separates. */
+static int
+mcp_connect_next(mcp_str_t *rest, unsigned char one, unsigned char other,
+    mcp_str_t *word)
+{
+    while (rest->len && (rest->data[0] == one || rest->data[0] == other)) {
+        rest->data++;
+        rest->len--;
+    }
+
+    word->data = rest->data;
+    word->len = 0;
+
+    while (rest->len && rest->data[0] != one && rest->data[0] != other) {
+        word->len++;
+        rest->data++;
+        rest->len--;
+    }
+
+    return word->len != 0;
+}
+
+
+/* 1: words have this one, whatever the case of its letters. */
+static int
+mcp_connect_among(const char *words, const mcp_str_t *word)
+{
+    mcp_str_t  rest, one;
+
+    rest.data = (unsigned char *) words;
+    rest.len = strlen(words);
+
+    while (mcp_connect_next(&rest, ' ', ' ', &one)) {
+        if (mcp_str_caseeq(one.data, one.len, word->data, word->len)) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -285,39 +419,23 @@ mcp_connect_challenge(mcp_buf_t *b, const mcp_str_t *verifier)
 
 
 mcp_str_t
-mcp_connect_missing(const mcp_str_t *wanted, const mcp_str_t *granted)
+mcp_connect_missing(const mcp_str_t *wanted, const mcp_str_t *granted,
+    const char *provider)
 {
-    size_t      i, j, n, m;
-    unsigned    found;
-    mcp_str_t   word, other;
+    mcp_str_t  rest, word;
 
-    for (i = 0; i < wanted->len; i += n + 1) {
+    if (provider == NULL) {
+        provider = "";
+    }
 
-        for (n = 0; i + n < wanted->len && wanted->data[i + n] != ' '; n++) {
-            /* void */
-        }
+    rest = *wanted;
 
-        word.data = wanted->data + i;
-        word.len = n;
-        found = (n == 0 || mcp_str_eq_lit(&word, "offline_access")
-                 || mcp_str_eq_lit(&word, "openid"));
+    while (mcp_connect_next(&rest, ' ', ',', &word)) {
 
-        /* GitHub and Slack separate by commas */
-
-        for (j = 0; j < granted->len && !found; j += m + 1) {
-
-            for (m = 0; j + m < granted->len && granted->data[j + m] != ' '
-                        && granted->data[j + m] != ','; m++)
-            {
-                /* void */
-            }
-
-            other.data = granted->data + j;
-            other.len = m;
-            found = mcp_str_eq(&word, &other);
-        }
-
-        if (!found) {
+        if (!mcp_str_eq_lit(&word, "offline_access")
+            && !mcp_str_eq_lit(&word, "openid")
+            && !mcp_connect_has(granted, &word, provider))
+        {
             return word;
         }
     }
@@ -325,4 +443,98 @@ mcp_connect_missing(const mcp_str_t *wanted, const mcp_str_t *granted)
     mcp_str_null(&word);
 
     return word;
+}
+
+
+static int
+mcp_connect_has(const mcp_str_t *granted, const mcp_str_t *wanted,
+    const char *provider)
+{
+    unsigned   entra;
+    mcp_str_t  rest, word;
+
+    entra = strcmp(provider, "entra") == 0;
+
+    if (entra && mcp_connect_of_answer(wanted)) {
+        return 1;
+    }
+
+    rest = *granted;
+
+    while (mcp_connect_next(&rest, ' ', ',', &word)) {
+
+        if (mcp_str_eq(&word, wanted)
+            || (entra && mcp_str_caseeq(word.data, word.len, wanted->data,
+                                        wanted->len))
+            || mcp_connect_implies(&word, wanted, provider))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* "RESOURCE/.default" is whatever was agreed to before, by its own names. */
+static int
+mcp_connect_of_answer(const mcp_str_t *scope)
+{
+    static const char  def[] = "/.default";
+
+    return mcp_connect_among(" profile email ", scope)
+           || mcp_str_eq_lit(scope, ".default")
+           || (scope->len > sizeof(def) - 1
+               && memcmp(scope->data + scope->len - (sizeof(def) - 1), def,
+                         sizeof(def) - 1)
+                  == 0);
+}
+
+
+/* Who has granted has wanted. */
+static int
+mcp_connect_implies(const mcp_str_t *granted, const mcp_str_t *wanted,
+    const char *provider)
+{
+    size_t  i;
+
+    /* GitHub: "Scopes for OAuth apps", normalized scopes */
+
+    static const struct {
+        const char  *provider;
+        const char  *granted;
+        const char  *wanted;
+    } more[] = {
+        { "google", "https://www.googleapis.com/auth/userinfo.email",
+          "email" },
+        { "google", "https://www.googleapis.com/auth/userinfo.profile",
+          "profile" },
+        { "github", "repo", "repo:status repo_deployment public_repo "
+          "repo:invite security_events" },
+        { "github", "user", "read:user user:email user:follow" },
+        { "github", "admin:org", "write:org read:org" },
+        { "github", "write:org", "read:org" },
+        { "github", "admin:repo_hook", "write:repo_hook read:repo_hook" },
+        { "github", "write:repo_hook", "read:repo_hook" },
+        { "github", "admin:public_key", "write:public_key read:public_key" },
+        { "github", "write:public_key", "read:public_key" },
+        { "github", "admin:gpg_key", "write:gpg_key read:gpg_key" },
+        { "github", "write:gpg_key", "read:gpg_key" },
+        { "github", "write:packages", "read:packages" },
+        { "github", "write:discussion", "read:discussion" },
+        { "github", "project", "read:project" }
+    };
+
+    for (i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
+
+        if (strcmp(more[i].provider, provider) == 0
+            && granted->len == strlen(more[i].granted)
+            && memcmp(granted->data, more[i].granted, granted->len) == 0
+            && mcp_connect_among(more[i].wanted, wanted))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }

@@ -4,7 +4,8 @@
  * ticket, which rest in Redis, sealed.  Texts are JSON, read strictly: what is
  * missing, too much or of another kind is no text of ours.
  *
- * And the URL with which a browser leaves for a provider.
+ * And the URL with which a browser leaves for a provider; what came back as
+ * scopes, against what was wanted.
  */
 
 #ifndef MCP_CONNECT_H
@@ -79,15 +80,32 @@ typedef struct {
     mcp_str_t            verifier;      /* empty: no PKCE */
 } mcp_connect_away_t;
 
-/* The authorization request: response_type code, PKCE S256.  MCP_OK, or
- * MCP_ERROR: it does not fit. */
+/*
+ * The authorization request (RFC 6749 4.1.1): response_type code, PKCE S256
+ * (RFC 7636), resource (RFC 8707).  A parameter of extra that is set here as
+ * well is left out of extra.  MCP_OK, or MCP_ERROR: it does not fit, or
+ * mcp_connect_endpoint() refuses the endpoint.
+ */
 int mcp_connect_away(mcp_buf_t *b, const mcp_connect_away_t *a);
 
-/* What of wanted is not in granted (both space separated, granted perhaps by
- * commas), as it stands there; an empty string: nothing.  Of "openid" and
- * "offline_access" the answer itself tells. */
+/*
+ * NULL, or why an authorization endpoint, a URL already, cannot be used: its
+ * query has what only the gateway may say.  Of a parameter that is there twice
+ * (RFC 6749 3.1: it must not be) a provider would take the one or the other: a
+ * redirect_uri, a state or a code_challenge that is not ours.
+ */
+const char *mcp_connect_endpoint(const mcp_str_t *endpoint);
+
+/*
+ * What of wanted is not in granted, as it stands there; an empty string:
+ * nothing.  Both are separated by spaces or commas.  Of "openid" and
+ * "offline_access" the answer itself tells.  provider is the name in
+ * mcp_oauth_provider_t, or NULL: GitHub does not repeat what another scope has
+ * in it, Google has long names for two, Entra ignores case and says nothing of
+ * scopes that are about the answer.
+ */
 mcp_str_t mcp_connect_missing(const mcp_str_t *wanted,
-    const mcp_str_t *granted);
+    const mcp_str_t *granted, const char *provider);
 
 
 #endif /* MCP_CONNECT_H */

@@ -126,7 +126,7 @@ mcp_id_token_audience(const json_t *payload, const mcp_str_t *client_id)
 static const char *
 mcp_id_token_times(const json_t *payload, int leeway, int64_t now)
 {
-    int64_t  exp, iat;
+    int64_t  exp, iat, nbf;
 
     if (leeway < 0) {
         leeway = 0;
@@ -144,7 +144,21 @@ mcp_id_token_times(const json_t *payload, int leeway, int64_t now)
         return "expired";
     }
 
-    return iat > now + leeway ? "issued_in_future" : NULL;
+    if (iat > now + leeway) {
+        return "issued_in_future";
+    }
+
+    /* not of OpenID Connect, but of every JWT (RFC 7519 4.1.5) */
+
+    if (json_object_get(payload, "nbf") == NULL) {
+        return NULL;
+    }
+
+    if (mcp_id_token_date(payload, "nbf", &nbf) != MCP_OK) {
+        return "nbf";
+    }
+
+    return nbf > now + leeway ? "not_yet_valid" : NULL;
 }
 
 

@@ -3,7 +3,9 @@
  */
 
 #include "mcp_page.h"
+#include "mcp_form.h"
 #include "mcp_time.h"
+#include "mcp_untrusted.h"
 
 
 static void mcp_page_begin(mcp_buf_t *b, const mcp_str_t *path,
@@ -11,12 +13,18 @@ static void mcp_page_begin(mcp_buf_t *b, const mcp_str_t *path,
 static void mcp_page_end(mcp_buf_t *b);
 static void mcp_page_row(mcp_buf_t *b, const mcp_str_t *path,
     const mcp_page_row_t *row);
+static void mcp_page_actions(mcp_buf_t *b, const mcp_str_t *path,
+    const mcp_page_row_t *row);
 static void mcp_page_form(mcp_buf_t *b, const mcp_str_t *path,
     const char *action, const mcp_str_t *name, const mcp_str_t *token);
+static void mcp_page_text(mcp_buf_t *b, const char *what, const mcp_str_t *s);
 static void mcp_page_date(mcp_buf_t *b, const char *what, int64_t date);
+static void mcp_page_scopes(mcp_buf_t *b, const char *what,
+    const mcp_str_t *scope);
+static void mcp_page_path(mcp_buf_t *b, const mcp_str_t *path,
+    const char *action, const mcp_str_t *name);
 static size_t mcp_page_character(const unsigned char *p, size_t len,
     uint32_t *code);
-static unsigned mcp_page_unsafe(uint32_t code);
 
 
 #define mcp_page_put(b, s)  mcp_buf_put(b, s, strlen(s))
@@ -25,31 +33,49 @@ static unsigned mcp_page_unsafe(uint32_t code);
 const char  mcp_page_style[] =
     ":root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;"
         "--page:#f6f8fa;--card:#fff;--line:#d0d7de;--act:#0a58ca;"
-        "--act-ink:#fff;--bad:#b42318}"
+        "--act-ink:#fff;--good:#1a7f37;--bad:#b42318}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9da7b3;"
         "--page:#0d1117;--card:#161b22;--line:#30363d;--act:#6ea8fe;"
-        "--act-ink:#0d1117;--bad:#ff8f85}}"
+        "--act-ink:#0d1117;--good:#56d364;--bad:#ff8f85}}"
     "*{box-sizing:border-box}"
     "body{margin:0;background:var(--page);color:var(--ink);"
         "font:1rem/1.5 system-ui,sans-serif}"
     "main{max-width:44rem;margin:0 auto;padding:2rem 1rem}"
     "h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}"
-    "h2{font-size:1.125rem;margin:0}"
+    "h2{font-size:1.125rem;line-height:1.25;margin:0;overflow-wrap:anywhere}"
     "p{margin:.5rem 0;overflow-wrap:anywhere}"
+
+    /* what others wrote turns nothing that stands beside it */
+
+    "h2,dd,strong,button,.scopes li{unicode-bidi:isolate}"
+
     "ul{list-style:none;margin:0;padding:0}"
+    "dl{display:grid;grid-template-columns:max-content 1fr;"
+        "gap:.25rem 1rem;margin:.75rem 0}"
+    "dt{color:var(--soft)}"
+    "dd{margin:0;min-width:0;overflow-wrap:anywhere}"
+    "code{font:.875rem/1.5 ui-monospace,monospace}"
     ".card{background:var(--card);border:1px solid var(--line);"
         "border-radius:.5rem;padding:1rem;margin:0 0 1rem}"
-    ".soft{color:var(--soft);font-size:.875rem}"
+    ".state{font-weight:600}"
+    ".good{color:var(--good)}"
     ".bad{color:var(--bad)}"
-    "form{margin:.75rem 0 0}"
+    ".soft{color:var(--soft);font-size:.875rem}"
+    "form{margin:0}"
+    ".acts{display:flex;flex-wrap:wrap;gap:.75rem;margin:.75rem 0 0}"
     "button,.button{display:inline-block;font:inherit;padding:.5rem 1rem;"
-        "min-height:2.75rem;border-radius:.375rem;border:1px solid var(--act);"
-        "background:var(--act);color:var(--act-ink);text-decoration:none;"
-        "cursor:pointer}"
+        "min-height:2.75rem;max-width:100%;border-radius:.375rem;"
+        "border:1px solid var(--act);background:var(--act);"
+        "color:var(--act-ink);text-align:center;text-decoration:none;"
+        "overflow-wrap:anywhere;cursor:pointer}"
     ".plain{background:transparent;color:var(--act)}"
     "a{color:var(--act)}"
+    "a.button{color:var(--act-ink)}"
+    "a.plain{color:var(--act)}"
     ":focus-visible{outline:3px solid var(--act);outline-offset:2px}"
-    "@media(max-width:30rem){button,.button{width:100%;text-align:center}}";
+    "@media(max-width:30rem){dl{grid-template-columns:1fr;gap:0}"
+        "dd{margin:0 0 .5rem}.acts{flex-direction:column}"
+        "button,.button{width:100%}}";
 
 
 void
@@ -66,17 +92,18 @@ mcp_page_list(mcp_buf_t *b, const mcp_str_t *path, const mcp_str_t *person,
     mcp_page_escape(b, person, MCP_PAGE_TEXT);
     mcp_buf_lit(b, "</strong>.</p>\n");
 
-    if (nrows == 0) {
+    if (nrows) {
+        mcp_buf_lit(b, "<ul>\n");
+
+        for (i = 0; i < nrows; i++) {
+            mcp_page_row(b, path, &rows[i]);
+        }
+
+        mcp_buf_lit(b, "</ul>\n");
+
+    } else {
         mcp_buf_lit(b, "<p>There is nothing to connect here.</p>\n");
     }
-
-    mcp_buf_lit(b, "<ul>\n");
-
-    for (i = 0; i < nrows; i++) {
-        mcp_page_row(b, path, &rows[i]);
-    }
-
-    mcp_buf_lit(b, "</ul>\n");
 
     mcp_page_form(b, path, "logout", &none, logout_token);
     mcp_buf_lit(b, "<button class=\"plain\">Sign out</button></form>\n");
@@ -87,49 +114,70 @@ mcp_page_list(mcp_buf_t *b, const mcp_str_t *path, const mcp_str_t *person,
 static void
 mcp_page_row(mcp_buf_t *b, const mcp_str_t *path, const mcp_page_row_t *row)
 {
-    static const char  *states[] = {
-        "Not connected.", "Connected.", "Has to be connected again.",
-        "Whether it is connected is not known now."
+    static const struct {
+        const char  *class;
+        const char  *text;
+    } states[] = {
+        { "state", "Not connected." },
+        { "state good", "Connected." },
+        { "state bad", "Has to be connected again." },
+        { "state", "Whether it is connected is not known now." }
     };
 
     mcp_buf_lit(b, "<li class=\"card\"><h2>");
     mcp_page_escape(b, &row->name, MCP_PAGE_TEXT);
-    mcp_buf_lit(b, "</h2>\n<p class=\"soft\">");
-    mcp_page_escape(b, &row->provider, MCP_PAGE_TEXT);
-    mcp_buf_lit(b, "</p>\n<p>");
-    mcp_page_put(b, states[row->state]);
+    mcp_buf_lit(b, "</h2>\n<p class=\"");
+    mcp_page_put(b, states[row->state].class);
+    mcp_buf_lit(b, "\">");
+    mcp_page_put(b, states[row->state].text);
+    mcp_buf_lit(b, "</p>\n<dl>\n");
+
+    mcp_page_text(b, "Provider", &row->provider);
 
     if (row->state != MCP_PAGE_NONE) {
         mcp_page_date(b, "Connected since", row->since);
         mcp_page_date(b, "Last used", row->used);
         mcp_page_date(b, "Last renewed", row->renewed);
-        mcp_page_date(b, "Ends", row->expires);
+        mcp_page_date(b, "Expires", row->expires);
+        mcp_page_scopes(b, "May", &row->scope);
     }
 
-    mcp_buf_lit(b, "</p>\n");
+    mcp_buf_lit(b, "</dl>\n");
+    mcp_page_actions(b, path, row);
+    mcp_buf_lit(b, "</li>\n");
+}
 
-    if (row->scope.len && row->state != MCP_PAGE_NONE) {
-        mcp_buf_lit(b, "<p class=\"soft\">May: ");
-        mcp_page_escape(b, &row->scope, MCP_PAGE_SCOPES);
-        mcp_buf_lit(b, "</p>\n");
-    }
+
+static void
+mcp_page_actions(mcp_buf_t *b, const mcp_str_t *path,
+    const mcp_page_row_t *row)
+{
+    const char  *what;
+
+    mcp_buf_lit(b, "<div class=\"acts\">");
 
     if (row->state != MCP_PAGE_ACTIVE) {
-        mcp_buf_lit(b, "<p><a class=\"button\" href=\"");
-        mcp_page_escape(b, path, 1024);
-        mcp_buf_lit(b, "start/");
+        what = (row->state == MCP_PAGE_NONE) ? "Connect" : "Connect again";
+
+        mcp_buf_lit(b, "<a class=\"button\" aria-label=\"");
+        mcp_page_put(b, what);
+        mcp_buf_lit(b, ": ");
         mcp_page_escape(b, &row->name, MCP_PAGE_TEXT);
-        mcp_buf_lit(b, "\">Connect</a></p>\n");
+        mcp_buf_lit(b, "\" href=\"");
+        mcp_page_path(b, path, "start/", &row->name);
+        mcp_buf_lit(b, "\">");
+        mcp_page_put(b, what);
+        mcp_buf_lit(b, "</a>\n");
     }
 
     if (row->state != MCP_PAGE_NONE) {
         mcp_page_form(b, path, "disconnect/", &row->name, &row->token);
-        mcp_buf_lit(b, "<button class=\"plain\" aria-label=\"Disconnect ");
+        mcp_buf_lit(b, "<button class=\"plain\" aria-label=\"Disconnect: ");
         mcp_page_escape(b, &row->name, MCP_PAGE_TEXT);
-        mcp_buf_lit(b, "\">Disconnect</button></form>\n");
+        mcp_buf_lit(b, "\">Disconnect</button></form>");
     }
 
-    mcp_buf_lit(b, "</li>\n");
+    mcp_buf_lit(b, "</div>\n");
 }
 
 
@@ -143,19 +191,18 @@ mcp_page_confirm(mcp_buf_t *b, const mcp_str_t *path, const mcp_str_t *person,
     mcp_page_escape(b, person, MCP_PAGE_TEXT);
     mcp_buf_lit(b, "</strong>, and are about to connect <strong>");
     mcp_page_escape(b, &row->name, MCP_PAGE_TEXT);
-    mcp_buf_lit(b, "</strong>.</p>\n<p>You will be asked by <strong>");
-    mcp_page_escape(b, host, MCP_PAGE_TEXT);
-    mcp_buf_lit(b, "</strong>. What you grant there is used for calls that you "
-                   "make through this gateway, and for nobody else's.</p>\n");
+    mcp_buf_lit(b, "</strong>.</p>\n<dl>\n");
 
-    if (row->scope.len) {
-        mcp_buf_lit(b, "<p class=\"soft\">Asked for: ");
-        mcp_page_escape(b, &row->scope, MCP_PAGE_SCOPES);
-        mcp_buf_lit(b, "</p>\n");
-    }
+    mcp_page_text(b, "Provider", &row->provider);
+    mcp_page_text(b, "You will be asked by", host);
+    mcp_page_scopes(b, "Asked for", &row->scope);
 
-    mcp_buf_lit(b, "<p>If nobody but you sent you here, go on. If somebody "
-                   "gave you this address, do not.</p>\n");
+    mcp_buf_lit(b, "</dl>\n<p>What you grant there is used for calls that you "
+                   "make through this gateway, and for nobody else's. You can "
+                   "end it at any time.</p>\n"
+                   "<p>Go on only if you, or an agent that works for you, just "
+                   "asked for this. If another person gave you this address, "
+                   "do not.</p>\n<div class=\"acts\">");
 
     mcp_page_form(b, path, "start/", &row->name, &row->token);
 
@@ -165,16 +212,19 @@ mcp_page_confirm(mcp_buf_t *b, const mcp_str_t *path, const mcp_str_t *person,
         mcp_buf_lit(b, "\">");
     }
 
-    mcp_buf_lit(b, "<button>Connect</button></form></div>\n<p><a href=\"");
-    mcp_page_escape(b, path, 1024);
-    mcp_buf_lit(b, "\">My connections</a></p>\n");
+    mcp_buf_lit(b, "<button>Go on to ");
+    mcp_page_escape(b, host, MCP_PAGE_TEXT);
+    mcp_buf_lit(b, "</button></form>\n<a class=\"button plain\" href=\"");
+    mcp_page_path(b, path, "", NULL);
+    mcp_buf_lit(b, "\">Do not connect</a></div></div>\n");
     mcp_page_end(b);
 }
 
 
 void
 mcp_page_message(mcp_buf_t *b, const mcp_str_t *path, const char *title,
-    const char *text, const char *link, const char *link_path)
+    const char *text, const char *reason, const char *link,
+    const char *link_path)
 {
     mcp_page_begin(b, path, title);
 
@@ -182,10 +232,16 @@ mcp_page_message(mcp_buf_t *b, const mcp_str_t *path, const char *title,
     mcp_page_put(b, text);
     mcp_buf_lit(b, "</p>\n");
 
+    if (reason) {
+        mcp_buf_lit(b, "<p class=\"soft\">If you ask for help, say the "
+                       "reason: <code>");
+        mcp_page_put(b, reason);
+        mcp_buf_lit(b, "</code></p>\n");
+    }
+
     if (link) {
         mcp_buf_lit(b, "<p><a class=\"button\" href=\"");
-        mcp_page_escape(b, path, 1024);
-        mcp_page_put(b, link_path);
+        mcp_page_path(b, path, link_path, NULL);
         mcp_buf_lit(b, "\">");
         mcp_page_put(b, link);
         mcp_buf_lit(b, "</a></p>\n");
@@ -205,8 +261,8 @@ mcp_page_begin(mcp_buf_t *b, const mcp_str_t *path, const char *title)
                    "initial-scale=1\"><title>");
     mcp_page_put(b, title);
     mcp_buf_lit(b, "</title><link rel=\"stylesheet\" href=\"");
-    mcp_page_escape(b, path, 1024);
-    mcp_buf_lit(b, "style.css\"></head>\n<body><main><h1>");
+    mcp_page_path(b, path, "style.css", NULL);
+    mcp_buf_lit(b, "\"></head>\n<body><main><h1>");
     mcp_page_put(b, title);
     mcp_buf_lit(b, "</h1>\n");
 }
@@ -224,27 +280,133 @@ mcp_page_form(mcp_buf_t *b, const mcp_str_t *path, const char *action,
     const mcp_str_t *name, const mcp_str_t *token)
 {
     mcp_buf_lit(b, "<form method=\"post\" action=\"");
-    mcp_page_escape(b, path, 1024);
-    mcp_page_put(b, action);
-    mcp_page_escape(b, name, MCP_PAGE_TEXT);
+    mcp_page_path(b, path, action, name);
     mcp_buf_lit(b, "\"><input type=\"hidden\" name=\"csrf\" value=\"");
     mcp_page_escape(b, token, MCP_PAGE_TEXT);
     mcp_buf_lit(b, "\">");
 }
 
 
+/* A fact of a <dl>; nothing when there is nothing to say. */
+static void
+mcp_page_text(mcp_buf_t *b, const char *what, const mcp_str_t *s)
+{
+    if (s->len == 0) {
+        return;
+    }
+
+    mcp_buf_lit(b, "<dt>");
+    mcp_page_put(b, what);
+    mcp_buf_lit(b, "</dt><dd>");
+    mcp_page_escape(b, s, MCP_PAGE_TEXT);
+    mcp_buf_lit(b, "</dd>\n");
+}
+
+
+/* The same: "26 November 2026, 15:10 UTC" */
 static void
 mcp_page_date(mcp_buf_t *b, const char *what, int64_t date)
 {
+    unsigned        month;
+    mcp_buf_t       t;
+    unsigned char   text[MCP_TIME_LEN];
+
+    static const char  *months[] = {
+        "January", "February", "March", "April", "May", "June", "July",
+        "August", "September", "October", "November", "December"
+    };
+
     if (date <= 0) {
         return;
     }
 
-    mcp_buf_lit(b, " ");
+    mcp_buf_init(&t, text, sizeof(text));
+    mcp_time_write(&t, date);
+
+    month = (unsigned) ((text[5] - '0') * 10 + text[6] - '0');
+
+    mcp_buf_lit(b, "<dt>");
     mcp_page_put(b, what);
-    mcp_buf_lit(b, " <time>");
-    mcp_time_write(b, date);
-    mcp_buf_lit(b, "</time>.");
+    mcp_buf_lit(b, "</dt><dd><time datetime=\"");
+    mcp_buf_put(b, text, MCP_TIME_LEN);
+    mcp_buf_lit(b, "\">");
+    mcp_buf_put(b, text[8] == '0' ? text + 9 : text + 8,
+                text[8] == '0' ? 1 : 2);
+    mcp_buf_lit(b, " ");
+    mcp_page_put(b, months[month - 1]);
+    mcp_buf_lit(b, " ");
+    mcp_buf_put(b, text, 4);
+    mcp_buf_lit(b, ", ");
+    mcp_buf_put(b, text + 11, 5);
+    mcp_buf_lit(b, " UTC</time></dd>\n");
+}
+
+
+/* The same, as a list; what is too much is said to be there. */
+static void
+mcp_page_scopes(mcp_buf_t *b, const char *what, const mcp_str_t *scope)
+{
+    size_t     i, n, left;
+    unsigned   count;
+    mcp_str_t  one;
+
+    count = 0;
+    left = MCP_PAGE_SCOPES;
+
+    for (i = 0; i < scope->len; i += n + 1) {
+
+        for (n = 0; i + n < scope->len && scope->data[i + n] != ' '
+                    && scope->data[i + n] != ','; n++)
+        {
+            /* void */
+        }
+
+        if (n == 0) {
+            continue;
+        }
+
+        if (count == 0) {
+            mcp_buf_lit(b, "<dt>");
+            mcp_page_put(b, what);
+            mcp_buf_lit(b, "</dt><dd><ul class=\"scopes\">\n");
+        }
+
+        if (count++ == MCP_PAGE_NSCOPES || n > left) {
+            mcp_buf_lit(b, "<li>and more</li>\n");
+            break;
+        }
+
+        one.data = scope->data + i;
+        one.len = n;
+        left -= n;
+
+        mcp_buf_lit(b, "<li><code>");
+        mcp_page_escape(b, &one, MCP_PAGE_TEXT);
+        mcp_buf_lit(b, "</code></li>\n");
+    }
+
+    if (count) {
+        mcp_buf_lit(b, "</ul></dd>\n");
+    }
+}
+
+
+/* An address of ours, in an attribute.  name may be NULL. */
+static void
+mcp_page_path(mcp_buf_t *b, const mcp_str_t *path, const char *action,
+    const mcp_str_t *name)
+{
+    mcp_str_t  s;
+
+    mcp_page_escape(b, path, 1024);
+    mcp_page_put(b, action);
+
+    if (name) {
+        s.data = name->data;
+        s.len = (name->len < MCP_PAGE_TEXT) ? name->len : MCP_PAGE_TEXT;
+
+        mcp_form_escape(b, &s);
+    }
 }
 
 
@@ -286,7 +448,7 @@ mcp_page_escape(mcp_buf_t *b, const mcp_str_t *s, size_t max)
             break;
 
         default:
-            if (mcp_page_unsafe(code)) {
+            if (mcp_char_unseen(code) || code == 0xfffd) {
                 mcp_buf_lit(b, "\xef\xbf\xbd");
 
             } else {
@@ -335,20 +497,4 @@ mcp_page_character(const unsigned char *p, size_t len, uint32_t *code)
     }
 
     return n;
-}
-
-
-/* Controls, and what turns, hides or breaks the text around it. */
-static unsigned
-mcp_page_unsafe(uint32_t code)
-{
-    return code < 0x20
-           || (code >= 0x7f && code < 0xa0)
-           || code == 0xad || code == 0x61c || code == 0x180e
-           || (code >= 0x200b && code <= 0x200f)
-           || (code >= 0x2028 && code <= 0x202e)
-           || (code >= 0x2060 && code <= 0x206f)
-           || code == 0xfeff || code == 0xfffd
-           || (code >= 0xfff9 && code <= 0xfffb)
-           || code >= 0xe0000;
 }

@@ -7,15 +7,15 @@
 
 
 /*
- * C1, line and paragraph separators, and what Unicode 15 says to show nothing
- * for (Default_Ignorable_Code_Point), in order.
+ * DEL, C1, line and paragraph separators, and what Unicode 15 says to show
+ * nothing for (Default_Ignorable_Code_Point), in order.
  */
 
 static const struct {
     unsigned  from;
     unsigned  to;
 } mcp_unseen[] = {
-    { 0x80, 0x9f }, { 0xad, 0xad }, { 0x34f, 0x34f }, { 0x61c, 0x61c },
+    { 0x7f, 0x9f }, { 0xad, 0xad }, { 0x34f, 0x34f }, { 0x61c, 0x61c },
     { 0x115f, 0x1160 }, { 0x17b4, 0x17b5 }, { 0x180b, 0x180f },
     { 0x200b, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x206f },
     { 0x3164, 0x3164 }, { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff },
@@ -74,8 +74,6 @@ mcp_icon_src(const mcp_str_t *src)
 int
 mcp_name_plain(const mcp_str_t *name)
 {
-    size_t                i;
-    unsigned              c;
     const unsigned char  *p, *last;
 
     if (mcp_json_is_plain(name->data, name->len)) {
@@ -87,29 +85,31 @@ mcp_name_plain(const mcp_str_t *name)
 
     while (p < last) {
 
-        if (*p < 0x80) {
-            if (*p < 0x20 || *p == 0x7f) {
-                return 0;
-            }
-
-            p++;
-            continue;
-        }
-
-        c = mcp_name_next(&p, last);
-
-        for (i = 0; i < sizeof(mcp_unseen) / sizeof(mcp_unseen[0]); i++) {
-            if (c <= mcp_unseen[i].to) {
-                if (c >= mcp_unseen[i].from) {
-                    return 0;
-                }
-
-                break;
-            }
+        if (mcp_char_unseen(*p < 0x80 ? *p++ : mcp_name_next(&p, last))) {
+            return 0;
         }
     }
 
     return 1;
+}
+
+
+int
+mcp_char_unseen(uint32_t c)
+{
+    size_t  i;
+
+    if (c < 0x7f) {
+        return c < 0x20;
+    }
+
+    for (i = 0; i < sizeof(mcp_unseen) / sizeof(mcp_unseen[0]); i++) {
+        if (c <= mcp_unseen[i].to) {
+            return c >= mcp_unseen[i].from;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -4,6 +4,7 @@
  */
 
 #include "mcpctl_parse.h"
+#include "mcp_connect.h"
 
 
 #define MCPCTL_CONNECT_PATH  256
@@ -77,6 +78,10 @@ mcpctl_conf_issuer_login(mcpctl_parser_t *ps)
     }
 
     error = mcpctl_url(value, NULL);
+
+    if (error == NULL && text == &is->authorization_endpoint) {
+        error = mcp_connect_endpoint(value);
+    }
 
     if (error) {
         return mcpctl_read_error(&ps->rd, "invalid URL \"%s\": %s",

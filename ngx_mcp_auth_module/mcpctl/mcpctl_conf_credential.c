@@ -10,6 +10,7 @@
 #include "mcpctl_parse.h"
 #include "mcpctl_vault.h"
 #include "mcp_assertion.h"
+#include "mcp_connect.h"
 
 
 #define MCPCTL_FOR_STATIC    (1 << MCPCTL_CREDENTIAL_STATIC)
@@ -587,6 +588,12 @@ mcpctl_credential_url(mcpctl_parser_t *ps, void *to)
 
     value = mcpctl_word(ps, 1);
     error = mcpctl_url(value, NULL);
+
+    if (error == NULL
+        && to == &ps->credential->provider.authorize_endpoint)
+    {
+        error = mcp_connect_endpoint(value);
+    }
 
     if (error) {
         return mcpctl_read_error(&ps->rd, "invalid URL \"%s\": %s",

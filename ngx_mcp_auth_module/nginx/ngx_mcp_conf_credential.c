@@ -8,6 +8,7 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "mcp_connect.h"
 
 
 #define NGX_MCP_FOR_STATIC    0x01
@@ -543,7 +544,12 @@ ngx_mcp_credential_url(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
     const char     *error;
     ngx_mcp_url_t   url;
 
-    if (ngx_mcp_url_parse(cf->pool, value, &url, &error) != NGX_OK) {
+    if (ngx_mcp_url_parse(cf->pool, value, &url, &error) == NGX_OK) {
+        error = (offset == ngx_mcp_of(provider.authorize_endpoint))
+                ? mcp_connect_endpoint((mcp_str_t *) value) : NULL;
+    }
+
+    if (error) {
         return ngx_mcp_conf_error(cf, "invalid URL \"%V\": %s", value, error);
     }
 

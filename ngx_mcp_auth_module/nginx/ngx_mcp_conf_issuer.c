@@ -4,6 +4,7 @@
  */
 
 #include "ngx_mcp_conf.h"
+#include "mcp_connect.h"
 
 
 static char *ngx_mcp_issuer_number(ngx_conf_t *cf, ngx_mcp_issuer_t *is,
@@ -276,7 +277,12 @@ ngx_mcp_issuer_login(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     url = (text == &is->token_endpoint) ? &is->token_url
                                         : &is->authorization_url;
 
-    if (ngx_mcp_url_parse(cf->pool, &value[1], url, &error) != NGX_OK) {
+    if (ngx_mcp_url_parse(cf->pool, &value[1], url, &error) == NGX_OK) {
+        error = (url == &is->authorization_url)
+                ? mcp_connect_endpoint((mcp_str_t *) &value[1]) : NULL;
+    }
+
+    if (error) {
         return ngx_mcp_conf_error(cf, "invalid URL \"%V\": %s", &value[1],
                                   error);
     }

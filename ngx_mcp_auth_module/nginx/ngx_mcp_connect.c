@@ -575,6 +575,10 @@ ngx_mcp_connect_audit(ngx_mcp_connect_ctx_t *cc, const char *method,
     mcp_audit_t      a;
     mcp_principal_t  p;
 
+    /* the page has it as well: who asks for help can say it */
+
+    cc->reason = (ngx_strcmp(decision, "allow") == 0) ? NULL : reason;
+
     ngx_memzero(&a, sizeof(mcp_audit_t));
     ngx_memzero(&p, sizeof(mcp_principal_t));
 

@@ -114,6 +114,7 @@ struct ngx_mcp_connect_ctx_s {
     mcp_connect_state_t        state;
     ngx_mcp_connect_record_t   record;
     ngx_str_t                  location;        /* to leave for; secret */
+    const char                *reason;  /* of the last refusal; static */
     const char                *method;  /* for the audit, */
     uint64_t                   version; /* of the record that was written, */
     int64_t                    until;   /* its end, and what it is for */

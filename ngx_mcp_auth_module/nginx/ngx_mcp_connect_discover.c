@@ -275,6 +275,11 @@ ngx_mcp_login_document(ngx_mcp_issuer_t *is, json_t *doc, ngx_pool_t *pool,
     if (is->authorization_endpoint.len == 0) {
         error = ngx_mcp_login_endpoint(is, doc, "authorization_endpoint", pool,
                                        &login->authorization);
+        if (error == NULL) {
+            error = mcp_connect_endpoint((mcp_str_t *)
+                                         &login->authorization.url);
+        }
+
         if (error) {
             return error;
         }

@@ -148,6 +148,8 @@ ngx_mcp_grant_confirm(ngx_mcp_connect_ctx_t *cc)
     ngx_memzero(&row, sizeof(mcp_page_row_t));
 
     row.name = *(mcp_str_t *) &cr->name;
+    row.provider.data = (u_char *) cr->provider.name;
+    row.provider.len = ngx_strlen(cr->provider.name);
     row.scope = *(mcp_str_t *) &cr->scope;
 
     if (p == NULL
@@ -485,7 +487,8 @@ ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc, mcp_oauth_answer_t *a)
                          ? t->issued + a->refresh_expires_in : 0;
 
     if (a->scope.len
-        && mcp_connect_missing(&cc->state.scope, &a->scope).len)
+        && mcp_connect_missing(&cc->state.scope, &a->scope,
+                               cc->credential->provider.name).len)
     {
         return "connect_scope";
     }

@@ -106,7 +106,7 @@ ngx_mcp_connect_say(ngx_mcp_connect_ctx_t *cc, ngx_mcp_say_e what)
 
     mcp_buf_init(&b, p, MCP_PAGE_SIZE);
     mcp_page_message(&b, (mcp_str_t *) &cc->conf->path, s->title, s->text,
-                     s->link, s->path);
+                     cc->reason, s->link, s->path);
 
     body.data = b.start;
     body.len = b.pos - b.start;

@@ -306,6 +306,92 @@ test_away(void **state)
 }
 
 
+/* What only the gateway may say is in no endpoint's query. */
+static void
+test_endpoint(void **state)
+{
+    size_t               i;
+    char                 buf[2048];
+    mcp_buf_t            b;
+    mcp_str_t            url;
+    mcp_connect_away_t   a;
+
+    static const struct {
+        const char  *query;
+        unsigned     good;
+    } cases[] = {
+        { "", 1 },
+        { "?", 1 },
+        { "?tenant=1", 1 },
+        { "?tenant=state&b=redirect_uri", 1 },
+        { "?states=1&my_state=2&xnonce", 1 },
+        { "?a=%73tate", 1 },
+        { "/state=1", 1 },
+        { "?state=1", 0 },
+        { "?state", 0 },
+        { "?STATE=1", 0 },
+        { "?a=1&redirect_uri=https://evil.example.com/", 0 },
+        { "?a=1&&&client_id=", 0 },
+        { "?a=1;code_challenge=x", 0 },
+        { "?code_challenge_method=plain", 0 },
+        { "?response_type=token", 0 },
+        { "?response_mode=fragment", 0 },
+        { "?request_uri=https://evil.example.com/", 0 },
+        { "?request=eyJ", 0 },
+        { "?scope=all", 0 },
+        { "?user_scope=all", 0 },
+        { "?nonce=1", 0 },
+        { "?resource=x", 0 },
+        { "?st%61te=1", 0 },
+        { "?a=b&+state=1", 0 },
+        { "?a=1?state=1", 1 }
+    };
+
+    (void) state;
+
+    memset(&a, 0, sizeof(a));
+    a.state = fx_str("S");
+
+    for (i = 0; i < fx_count(cases); i++) {
+        url = fx_str(fx_printf("https://idp.example.com/a%s",
+                               cases[i].query));
+        a.endpoint = url;
+
+        mcp_buf_init(&b, buf, sizeof(buf));
+
+        if ((mcp_connect_endpoint(&url) == NULL) != cases[i].good
+            || mcp_connect_away(&b, &a) != (cases[i].good ? MCP_OK
+                                                          : MCP_ERROR))
+        {
+            fail_msg("%s", cases[i].query);
+        }
+
+        if (!cases[i].good) {
+            assert_ptr_equal(b.pos, b.start);
+        }
+    }
+
+    /* a line of the configuration before a provider's habit */
+
+    a.endpoint = fx_str("https://idp.example.com/a");
+    a.extra = fx_str("audience=api.example.com&prompt=consent");
+
+    mcp_buf_init(&b, buf, sizeof(buf) - 1);
+    assert_int_equal(mcp_connect_away(&b, &a), MCP_OK);
+    *b.pos = '\0';
+    assert_string_equal(buf, "https://idp.example.com/a?response_type=code&"
+                        "state=S&audience=api.example.com&prompt=consent");
+
+    a.audience = fx_str("api://mine");
+
+    mcp_buf_init(&b, buf, sizeof(buf) - 1);
+    assert_int_equal(mcp_connect_away(&b, &a), MCP_OK);
+    *b.pos = '\0';
+    assert_string_equal(buf, "https://idp.example.com/a?response_type=code&"
+                        "audience=api%3A%2F%2Fmine&state=S&prompt=consent");
+}
+
+
 static void
 test_missing(void **state)
 {
@@ -316,23 +402,55 @@ test_missing(void **state)
         const char  *wanted;
         const char  *granted;
         const char  *missing;
+        const char  *provider;
     } cases[] = {
-        { "", "", "" },
-        { "a", "a", "" },
-        { "a", "", "a" },
-        { "a b", "b a", "" },
-        { "a b", "a", "b" },
-        { "a  b", "b,a", "" },
-        { "a b c", "a,c", "b" },
-        { "a", "A", "a" },
-        { "a", "ab", "a" },
-        { "ab", "a b", "ab" },
-        { "a", "a b c", "" },
-        { "a b", "c d e b", "a" },
-        { "openid offline_access a", "a", "" },
-        { "openid a", "openid", "a" },
-        { "a", " a", "" },
-        { "a", ",,a", "" }
+        { "", "", "", NULL },
+        { "a", "a", "", NULL },
+        { "a", "", "a", NULL },
+        { "a b", "b a", "", NULL },
+        { "a b", "a", "b", NULL },
+        { "a  b", "b,a", "", NULL },
+        { "a b c", "a,c", "b", NULL },
+        { "a", "A", "a", NULL },
+        { "a", "ab", "a", NULL },
+        { "ab", "a b", "ab", NULL },
+        { "a", "a b c", "", NULL },
+        { "a b", "c d e b", "a", NULL },
+        { "openid offline_access a", "a", "", NULL },
+        { "openid a", "openid", "a", NULL },
+        { "a", " a", "", NULL },
+        { "a", ",,a", "", NULL },
+
+        /* as Slack's documents write them */
+
+        { "a:b,c", "c,a:b", "", "slack" },
+        { "a:b,c", "a:b", "c", "slack" },
+
+        /* what one scope has in it is not said again, at GitHub alone */
+
+        { "user gist user:email", "gist,user", "", "github" },
+        { "repo:status", "repo", "", "github" },
+        { "repo", "repo:status", "repo", "github" },
+        { "admin:org", "write:org", "admin:org", "github" },
+        { "read:org", "admin:org", "", "github" },
+        { "user:email", "user", "user:email", "generic" },
+        { "user:email", "user", "user:email", NULL },
+        { "user:email", "users", "user:email", "github" },
+
+        /* long names */
+
+        { "openid email", "https://www.googleapis.com/auth/userinfo.email", "",
+          "google" },
+        { "profile", "https://www.googleapis.com/auth/userinfo.email",
+          "profile", "google" },
+        { "email", "https://www.googleapis.com/auth/userinfo.email", "email",
+          "okta" },
+
+        { "openid profile api://x/A.Read", "api://x/a.read", "", "entra" },
+        { "api://x/.default", "api://x/a.read", "", "entra" },
+        { "Mail.Read Mail.Send", "mail.read", "Mail.Send", "entra" },
+        { "profile", "a", "profile", "okta" },
+        { "x/.default", "a", "x/.default", "generic" }
     };
 
     (void) state;
@@ -341,7 +459,7 @@ test_missing(void **state)
         wanted = fx_str(cases[i].wanted);
         granted = fx_str(cases[i].granted);
 
-        got = mcp_connect_missing(&wanted, &granted);
+        got = mcp_connect_missing(&wanted, &granted, cases[i].provider);
 
         if (got.len != strlen(cases[i].missing)
             || (got.len && memcmp(got.data, cases[i].missing, got.len) != 0))
@@ -362,6 +480,7 @@ main(void)
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_strict),
         cmocka_unit_test(test_away),
+        cmocka_unit_test(test_endpoint),
         cmocka_unit_test(test_missing),
     };
 

@@ -215,6 +215,11 @@ test_times(void **state)
     check(AT(",\"exp\":1700000300,\"iat\":-5"), "iat");
     check(AT(",\"exp\":1700000300,\"iat\":true"), "iat");
     check(AT(",\"exp\":1700000300.5,\"iat\":1699999900.5"), NULL);
+
+    check(GOOD ",\"nbf\":1700000030}", NULL);
+    check(GOOD ",\"nbf\":1700000031}", "not_yet_valid");
+    check(GOOD ",\"nbf\":null}", "nbf");
+    check(GOOD ",\"nbf\":\"0\"}", "nbf");
 }
 
 
