@@ -109,7 +109,7 @@ for (['an error', "-ERR no\r\n", 'HSCAN failed "ERR"'],
 $f->fault('nothing in place of revocations', sub {
         $proxy->mode(reply => "*2\r\n\$1\r\n0\r\n*0\r\n", only => 'HSCAN');
         unsubscribe();
-    }, $pass, fresh => '200', time => 3);
+    }, $pass, fresh => '200', time => 3, settles => 1);
 
 
 # ---- on the subscription

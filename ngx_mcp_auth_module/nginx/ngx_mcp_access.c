@@ -32,8 +32,6 @@
 /* bytes of a claim in error.log, and how many audiences */
 #define NGX_MCP_TOLD           256
 #define NGX_MCP_TOLD_MOST      4
-/* s, for who comes while nobody knows who is revoked */
-#define NGX_MCP_UNKNOWN_TIME   2
 
 
 static ngx_int_t ngx_mcp_access_step(ngx_http_request_t *r,

@@ -22,9 +22,6 @@
 #include "ngx_mcp_vault.h"
 
 
-#define NGX_MCP_CREDENTIAL_UNSURE  2    /* s, nobody knows who is revoked */
-
-
 static ngx_mcp_credential_t *ngx_mcp_credential_of(ngx_mcp_server_t *sv,
     const mcp_principal_t *p);
 static ngx_uint_t ngx_mcp_credential_possible(ngx_mcp_credential_t *cr,
@@ -239,7 +236,7 @@ ngx_mcp_credential_caller(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         default:
             ctx->state = NGX_MCP_REFUSED;
             return ngx_mcp_reply_unavailable(r, ctx,
-                                             NGX_MCP_CREDENTIAL_UNSURE,
+                                             NGX_MCP_UNKNOWN_TIME,
                                              "revocation_unknown");
         }
     }

@@ -483,6 +483,10 @@ void ngx_mcp_block_free(ngx_mcp_ctx_t *ctx);
 void ngx_mcp_block_exit_worker(ngx_mcp_main_conf_t *mmcf);
 
 /* ngx_mcp_access.c */
+
+/* s, for who comes while nobody knows who is revoked */
+#define NGX_MCP_UNKNOWN_TIME  2
+
 ngx_int_t ngx_mcp_access_handler(ngx_http_request_t *r);
 void ngx_mcp_access_cancel(ngx_mcp_ctx_t *ctx);
 ngx_int_t ngx_mcp_access_wait(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx);

@@ -555,8 +555,8 @@ ngx_mcp_sweep_issued(ngx_mcp_sweep_t *sw, ngx_mcp_record_t *record,
     if (mcp_vault_tokens_parse(&text, &mem, &t) == MCP_OK) {
         issued = t.refresh_token.len ? t.issued : 0;
 
-        ngx_explicit_memzero(t.access_token.data, t.access_token.len);
-        ngx_explicit_memzero(t.refresh_token.data, t.refresh_token.len);
+        ngx_mcp_flight_forget(&t.access_token);
+        ngx_mcp_flight_forget(&t.refresh_token);
     }
 
     ngx_explicit_memzero(p, len);
