@@ -1,13 +1,14 @@
 /*
  * The tour: what two people see of one MCP server, what the server sees of
- * them, and what was recorded.  Each step is checked; the tour fails when the
- * gateway does not do what is said here.
+ * them, what was recorded, and how a person connects an account.  Each step is
+ * checked; the tour fails when the gateway does not do what is said here.
  */
 
 import assert from 'node:assert/strict';
 
 import { leave, legacy, names } from '../t/e2e/lib/clients.mjs';
 import { sleep, until } from '../t/e2e/lib/process.mjs';
+import { Person, text } from './person.mjs';
 
 
 const colour = process.stdout.isTTY && !process.env.NO_COLOR;
@@ -170,14 +171,12 @@ async function refused(url, token, since) {
 
 
 async function offboarding({ url, operator, carol }) {
-    const pat = operator.run('token', 'create', '--user', `00u${carol.name}`,
+    const pat = operator.run('token', 'create', '--user', carol.name,
                              '--roles', 'support', '--servers', 'everything',
                              '--expires', '90d', '--label', 'laptop');
 
     say(`  ${green(carol.name)} has signed in, and has a token of the gateway `
         + `for her laptop: ${short(pat)}`);
-
-    /* workers look at the file four times a second */
 
     const person = { name: `${carol.name}, with that token` };
     person.client = await until(
@@ -188,7 +187,7 @@ async function offboarding({ url, operator, carol }) {
 
     const stream = await listens(url, carol.token);
 
-    const words = ['revoke', '--user', `00u${carol.name}`,
+    const words = ['revoke', '--user', carol.name,
                    '--reason', 'contract ended'];
     say(dim(`\n  $ mcpctl ${words.join(' ').replace(/contract.*/, '"$&"')}`));
     operator.run(...words);
@@ -252,6 +251,137 @@ async function outlives(demo) {
 }
 
 
+/* The records of the pages and of grants since the last time, when these are
+ * among them. */
+async function recorded(demo, ...methods) {
+    demo.shown ??= 0;
+
+    const found = await until(() => {
+        const all = demo.nginx.lines('audit.log').filter(
+            ({ ev, credential }) => ev === 'connect'
+                || (ev === 'credential' && credential === 'notes'));
+        const next = all.slice(demo.shown);
+        return methods.every((method) => next.some(
+            (line) => line.method === method)) && next;
+    }, `the audit records ${methods.join(', ')}`);
+
+    for (const { method, user, decision, reason, credential, note } of found) {
+        say(dim(`      audit  ${method.padEnd(19)} ${user.padEnd(6)} ${
+            decision.padEnd(5)}  ${[reason, credential, note].filter(Boolean)
+                .join('  ')}`));
+    }
+    demo.shown += found.length;
+    return found;
+}
+
+
+/* A page with this title, and what was done to come there. */
+function shown(page, title, did, status = 200) {
+    const good = page.status === status && page.title === title;
+
+    say(`  ${did}\n      ${(good && status === 200 ? green : red)(
+        page.status)}  ${page.title}`);
+    assert.ok(good, `instead of "${title}" (${status}), at ${
+        page.url.origin}${page.url.pathname}: ${text(page.html)}`);
+    return page;
+}
+
+
+/* What she is answered who has no account connected: the address where she can
+ * do that.  ask: () -> a result of a tool, or an error of the protocol */
+async function asked(what, { connectUrl }, ask) {
+    const answer = await ask().then(({ content }) => content[0].text,
+                                    ({ message }) => message);
+
+    say(`  ${what}\n      ${red('asked')}    ${answer.replace(
+        /(ticket=\S{6})\S*/, '$1...')}`);
+
+    const address = answer.match(/https:\S+/)?.[0] ?? '';
+    assert.ok(address.startsWith(`${connectUrl}start/notes?ticket=`),
+              `no address in the answer: ${answer}`);
+    return address;
+}
+
+
+/* What she has connected, as the page says it. */
+function connection(page) {
+    const card = page.html.match(/<li class="card">[^]*?<\/form>/)?.[0]
+                 ?? page.html.match(/<li class="card">[^]*/)?.[0] ?? '';
+    const facts = [...card.matchAll(/<dt>(.*?)<\/dt><dd>([^]*?)<\/dd>/g)];
+
+    say(`      ${text(card.match(/<h2>.*?<\/h2>/)?.[0] ?? '')}: ${
+        text(card.match(/<p class="state[^]*?<\/p>/)?.[0] ?? '')}`);
+    for (const [, what, value] of facts) {
+        say(dim(`        ${what.padEnd(16)} ${text(value)}`));
+    }
+    return text(card);
+}
+
+
+async function connecting(demo) {
+    const { notes, notesUrl, connectUrl, server, alice, bob } = demo;
+    const browser = new Person();
+    const values = { login: alice.name };
+
+    const address = await asked('alice\'s client connects', demo, () =>
+        legacy(notesUrl, alice.token, { name: 'tour' }));
+
+    let page = shown(await browser.open(address), 'The company',
+                     'alice opens it in a browser');
+    page = shown(await browser.press(page, 'Sign in', { values }),
+                 'Connect an account', `signs in as ${alice.name}`);
+    await recorded(demo, 'connect/sign_in');
+
+    const other = new Person();
+    shown(await other.press(await other.open(address), 'Sign in',
+                            { values: { login: bob.name } }),
+          'Not for you', 'bob opens the same address, and signs in', 403);
+    const refused = await recorded(demo, 'connect/start');
+    assert.equal(refused.at(-1).reason, 'connect_ticket_other');
+
+    page = shown(await browser.press(page, 'Go on to'), 'Notes',
+                 'alice goes on, to the provider');
+    await recorded(demo, 'connect/start');
+    page = shown(await browser.press(page, 'Sign in', { values }), 'Notes',
+                 'signs in there, with her account of the notes');
+    page = shown(await browser.press(page, 'Allow'), 'Connected',
+                 'and allows it');
+    await recorded(demo, 'connect/grant');
+
+    say();
+    const note = { message: 'my notes' };
+    alice.client = await legacy(notesUrl, alice.token, { name: 'tour' });
+    assert.ok(await attempt(alice, 'echo', note));
+
+    const granted = server.requests.at(-1).headers.authorization
+        .replace(/^Bearer /, '');
+    assert.equal(await notes.owner(granted), alice.name,
+                 'the server is shown what alice granted');
+    say(dim(`      seen upstream    Bearer ${short(granted)}, of alice's `
+            + `account at "${notes.title}"`));
+
+    say();
+    page = shown(await browser.open(connectUrl), 'My connections',
+                 `she looks at ${connectUrl}`);
+    assert.match(connection(page), /Connected.* notes\.read /);
+
+    page = shown(await browser.press(page, 'Disconnect'), 'My connections',
+                 'and presses "Disconnect"');
+    assert.match(connection(page), /Not connected/);
+    await until(() => notes.granted().length === 0,
+                'the end of the grant at the provider');
+    await recorded(demo, 'connect/disconnect', 'credential/end',
+                   'credential/revoke');
+    assert.equal(await notes.owner(granted), undefined,
+                 'the token is over at the provider, too');
+
+    say();
+    await asked('alice: echo({"message":"my notes"})', demo, () =>
+        alice.client.callTool({ name: 'echo', arguments: note }));
+    await leave(alice.client);
+}
+
+
 export async function tour(demo) {
     const { url, alice, bob } = demo;
 
@@ -289,4 +419,7 @@ export async function tour(demo) {
 
     head(`A credential that lives for ${demo.provider.seconds} seconds`);
     await outlives(demo);
+
+    head('An account of one\'s own');
+    await connecting(demo);
 }

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync }
     from 'node:fs';
@@ -49,8 +49,49 @@ describe('demo/run', { skip: Boolean(process.env.MCP_TEST_SAN) }, () => {
         assert.match(demo.output, /her open stream +closed after \d+ ms/);
         assert.match(demo.output, /\d+ calls .*, 3 credentials of 2 s each/);
         assert.match(demo.output, /no call failed/);
+        for (const line of [
+            /asked +MCP error 403: .*\/connect\/start\/notes\?ticket=/,
+            /signs in as alice\n +200 +Connect an account/,
+            /audit +connect\/sign_in +alice +allow/,
+            /bob opens .*\n +403 +Not for you/,
+            /audit +connect\/start +bob +deny +connect_ticket_other/,
+            /audit +connect\/start +alice +allow/,
+            /allows it\n +200 +Connected\n/,
+            /audit +connect\/grant +alice +allow .*notes\.read/,
+            /allowed +Echo: my notes\n +seen upstream .* of alice's account/,
+            /notes: Connected\.\n/,
+            /notes: Not connected\.\n/,
+            /audit +connect\/disconnect +alice +allow/,
+            /audit +credential\/revoke +alice +allow +credential_ended/,
+            /asked +Your account .*\/connect\/start\/notes\?ticket=/,
+        ]) {
+            assert.match(demo.output, line);
+        }
+        assert.doesNotMatch(demo.output, /ticket=[\w-]{8}|oidc-provider/);
         assert.deepEqual(readdirSync(demo.tmp), []);
         rmSync(demo.tmp, { recursive: true });
+    });
+
+    /* a Redis from which no step can be taken */
+    test('a step that is not as it should be', async () => {
+        const bin = mkdtempSync(join(tmpdir(), 'mcp-demo-bin-'));
+        const redis = execFileSync('bash', ['-c', 'command -v redis-server'],
+                                   { encoding: 'utf8' }).trim();
+
+        writeFileSync(join(bin, 'redis-server'), `#!/bin/sh
+exec ${redis} "$@" --rename-command GETDEL ''\n`, { mode: 0o755 });
+
+        const demo = run({ TOUR_ONLY: '1',
+                           PATH: `${bin}:${process.env.PATH}` });
+        const [status] = await demo.end;
+
+        assert.equal(status, 1, demo.output);
+        assert.match(demo.output,
+            /instead of "Connect an account" \(200\), at .*\/callback: Not now/);
+        assert.match(demo.output, /reason: connect_store/);
+        assert.deepEqual(readdirSync(demo.tmp), []);
+        rmSync(demo.tmp, { recursive: true });
+        rmSync(bin, { recursive: true });
     });
 
     test('it goes on until it is interrupted', async () => {

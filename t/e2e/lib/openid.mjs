@@ -19,7 +19,7 @@ URL.parse ??= (text) => {
     }
 };
 
-const { Provider, errors } = await import('oidc-provider');
+export const { Provider, errors } = await import('oidc-provider');
 
 
 /*
