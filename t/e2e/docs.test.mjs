@@ -65,10 +65,26 @@ function complete(text, dir) {
         `upstream ${name} { server 127.0.0.1:2; }`);
     lacks('mcp_credential', /^\s*credential +(\w+);/gm, (name) =>
         `mcp_credential ${name} { value x; }`);
-    if (has(/^\s*type +(client_credentials|token_exchange|user);/m)) {
+
+    /* what people granted is connected on the gateway's pages, which then are
+     * there, unless each names a page of the operator's */
+
+    const people = body.split(/^mcp_credential/m).some((part) =>
+        /^\s*type +user;/m.test(part) && !part.includes('connect_url'));
+
+    if (people && !has(/mcp_connect /)) {
+        body += server(`location /connect/ { mcp_connect login=okta
+                        url=https://gw.acme.com/connect/; }`);
+    }
+    if (/mcp_connect /.test(body)
+        || has(/^\s*type +(client_credentials|token_exchange|user);/m))
+    {
         stubs.push(...[['mcp_vault_keys', `${dir}/vault.keys;`],
-                       ['mcp_redis', '{ server 127.0.0.1:3; }']]
-            .filter(([name]) => !body.includes(name))
+                       ['mcp_redis', '{ server 127.0.0.1:3; }'],
+                       ['mcp_session_key', `${dir}/secret;`],
+                       ['ssl_certificate', `${dir}/cert.pem;`],
+                       ['ssl_certificate_key', `${dir}/key.pem;`]]
+            .filter(([name]) => !new RegExp(`\\b${name}\\b`).test(body))
             .map(([name, value]) => `${name} ${value}`));
     }
     if (!/mcp_auth /.test(body)) {
@@ -77,9 +93,10 @@ function complete(text, dir) {
     lacks('mcp_server', /mcp_auth +(?!off)(\w+);/g, (name) =>
         `mcp_server ${name} { resource https://mcp.acme.com/${name};
          issuer okta; role * { allow tool *; } }`);
-    lacks('mcp_issuer', /\bissuer +((?:\w+ *)+);/gm, (name) =>
-        `mcp_issuer ${name} { issuer https://127.0.0.1/${name};
-         jwks_file ${dir}/keys.json; }`);
+    lacks('mcp_issuer', /\b(?:issuer +|login=)((?:\w+ *)+)(?=;| url=)/gm,
+          (name) => `mcp_issuer ${name} { issuer https://127.0.0.1/${name};
+                     jwks_file ${dir}/keys.json; client_id a;
+                     client_secret b; }`);
 
     return `events { } http { ${stubs.join('\n')}\n${body} }`;
 }
@@ -133,8 +150,8 @@ describe('documentation', () => {
                  join(dir, 'key.pem'))
         .replace(/\/(run\/secrets|etc\/nginx)\/[a-z_.-]+/g, join(dir, 'secret'))
         .replace(/\/var\/(log|lib)\/(nginx|mcp)/g, dir)
-        .replace(/\/etc\/ssl\/mcp\.acme\.com\.pem/g, join(dir, 'cert.pem'))
-        .replace(/\/etc\/ssl\/mcp\.acme\.com\.key/g, join(dir, 'key.pem'))
+        .replace(/\/etc\/ssl\/(mcp|gw)\.acme\.com\.pem/g, join(dir, 'cert.pem'))
+        .replace(/\/etc\/ssl\/(mcp|gw)\.acme\.com\.key/g, join(dir, 'key.pem'))
         .replace(/listen +(443|80)\b/g, 'listen 127.0.0.1:$1')
         .replace(/listen +(\d{4})\b/g, 'listen 127.0.0.1:$1')
         .replace(/https:\/\/[a-z.-]+\.(okta|example|microsoftonline)\.com/g,
