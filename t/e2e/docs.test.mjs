@@ -366,6 +366,43 @@ describe('documentation', () => {
         assert.ok(named > 30, `only ${named}`);
     });
 
+    /* what a page of mcp_connect can say, and no other word */
+    test('reasons that the guide to connecting accounts explains', () => {
+        const known = [...read('ngx_mcp_auth_module/core/mcp_reason.c')
+            .matchAll(/^ {4}"([a-z_]+)",$/gm)].map(([, word]) => word);
+        const dir = 'ngx_mcp_auth_module/nginx';
+        const source = readdirSync(join(root, dir))
+            .filter((name) => /^ngx_mcp_connect.*\.c$/.test(name))
+            .map((name) => read(join(dir, name)))
+            .concat(['mcp_id_token.c', 'mcp_jwt.c'].map((name) =>
+                read(join('ngx_mcp_auth_module/core', name))))
+            .join('');
+        const said = new Set([...source.matchAll(/"([a-z_]+)"/g)]
+            .map(([, word]) => word)
+            .filter((word) => known.includes(word)
+                && !['allow', 'credential', 'disconnected', 'scope',
+                     'origin', 'sub'].includes(word)));
+
+        const [, table] = read('docs/guides/connect.md')
+            .match(/^\| reason \| the page says[^\n]*\n([^]*?)\n\n/m);
+        const explained = [...table.matchAll(/^\| ([^|]*) \|/gm)]
+            .flatMap(([, cell]) => [...cell.matchAll(/`([a-z_*]+)`/g)])
+            .map(([, word]) => word);
+
+        assert.ok(said.size > 20, `only ${[...said]}`);
+        for (const word of said) {
+            assert.ok(explained.some((one) => one.endsWith('*')
+                ? word.startsWith(one.slice(0, -1)) : word === one),
+                `${word} is not explained`);
+        }
+        for (const word of explained.filter((one) => !one.endsWith('*'))) {
+            assert.ok(known.includes(word), `${word} does not exist`);
+        }
+        for (const word of known.filter((one) => /^connect_/.test(one))) {
+            assert.ok(explained.includes(word), `${word} is not explained`);
+        }
+    });
+
     test('pages of providers say what the presets do', () => {
         const source = read('ngx_mcp_auth_module/core/mcp_oauth.c');
         const presets = source.match(/mcp_oauth_providers\[\] = \{([^]*?)^\};/m)[1]
