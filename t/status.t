@@ -326,6 +326,7 @@ for my $file ('docs/grafana/mcp_auth.json', 'docs/guides/monitoring.md') {
     delete $asked{mcp_auth_revocations_age_seconds};    # only with Redis
     delete $asked{mcp_auth_credential_expiry_seconds};  # t/credential_client.t
     delete $asked{mcp_auth_connect_steps_total};        # t/connect_grant.t
+    $label{mcp_auth_connect_steps_total} = { step => 1, decision => 1 };
     cmp_ok(scalar keys %asked, '>', 4, "$file asks");
     ok($family{$_}, "$file: $_") for sort keys %asked;
 
