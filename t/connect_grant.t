@@ -143,8 +143,6 @@ is(scalar $b->forms($again), 0, 'and nothing can be begun by it');
 
 my $list = $b->get($url);
 like($list->{body}, qr/Connected\./, 'it is in the list');
-like($list->{body}, qr!<dt>Provider</dt><dd>127\.0\.0\.1</dd>!,
-     'a provider without a preset is known by its host');
 like($list->{body}, qr!<code>read</code>.*<code>write</code>!s,
      'with its scopes');
 unlike($list->{body}, qr!href="[^"]*start/jira!, 'and need not be connected');

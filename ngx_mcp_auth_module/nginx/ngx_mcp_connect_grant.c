@@ -148,14 +148,9 @@ ngx_mcp_grant_confirm(ngx_mcp_connect_ctx_t *cc)
     ngx_memzero(&row, sizeof(mcp_page_row_t));
 
     row.name = *(mcp_str_t *) &cr->name;
+    row.provider.data = (u_char *) cr->provider.name;
+    row.provider.len = ngx_strlen(cr->provider.name);
     row.scope = *(mcp_str_t *) &cr->scope;
-
-    /* one without a preset is known by its host, which is there anyway */
-
-    if (ngx_strcmp(cr->provider.name, "generic") != 0) {
-        row.provider.data = (u_char *) cr->provider.name;
-        row.provider.len = ngx_strlen(cr->provider.name);
-    }
 
     if (p == NULL
         || ngx_mcp_url_parse(cc->request->pool,

@@ -9,8 +9,6 @@
 
 
 static void ngx_mcp_list_next(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc);
-static void ngx_mcp_list_provider(ngx_mcp_connect_ctx_t *cc,
-    ngx_mcp_credential_t *cr, mcp_str_t *provider);
 static void ngx_mcp_list_read(void *data, ngx_mcp_store_e rc,
     ngx_mcp_record_t *record);
 static void ngx_mcp_list_row(ngx_mcp_connect_ctx_t *cc, ngx_int_t unused);
@@ -51,6 +49,7 @@ ngx_mcp_connect_list(ngx_mcp_connect_ctx_t *cc)
 static void
 ngx_mcp_list_next(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
 {
+    const char             *name;
     mcp_page_row_t         *row;
     ngx_mcp_credential_t  **crp;
 
@@ -60,9 +59,10 @@ ngx_mcp_list_next(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
         row = (mcp_page_row_t *) cc->rows + cc->row;
 
         row->name = *(mcp_str_t *) &crp[cc->row]->name;
+        name = crp[cc->row]->provider.name;
+        row->provider.data = (u_char *) name;
+        row->provider.len = ngx_strlen(name);
         row->state = MCP_PAGE_UNKNOWN;
-
-        ngx_mcp_list_provider(cc, crp[cc->row], &row->provider);
 
         if (ngx_mcp_connect_csrf(cc, "disconnect", &crp[cc->row]->name,
                                  &row->token)
@@ -88,29 +88,6 @@ ngx_mcp_list_next(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
     }
 
     ngx_mcp_list_show(cc);
-}
-
-
-/* What a person knows it by: one without a preset by the host that asks. */
-static void
-ngx_mcp_list_provider(ngx_mcp_connect_ctx_t *cc, ngx_mcp_credential_t *cr,
-    mcp_str_t *provider)
-{
-    const char     *error;
-    ngx_mcp_url_t   url;
-
-    if (ngx_strcmp(cr->provider.name, "generic") == 0
-        && ngx_mcp_url_parse(cc->request->pool,
-                             (ngx_str_t *) &cr->provider.authorize_endpoint,
-                             &url, &error)
-           == NGX_OK)
-    {
-        *provider = *(mcp_str_t *) &url.host;
-        return;
-    }
-
-    provider->data = (u_char *) cr->provider.name;
-    provider->len = ngx_strlen(cr->provider.name);
 }
 
 
