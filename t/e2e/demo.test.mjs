@@ -4,32 +4,13 @@
  */
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync }
-    from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
-import { module, root } from './lib/nginx.mjs';
+import { run } from './lib/demo.mjs';
 import { freePort, sleep, until } from './lib/process.mjs';
-
-
-function run(env) {
-    const tmp = mkdtempSync(join(tmpdir(), 'mcp-demo-test-'));
-    chmodSync(tmp, 0o711);
-    const child = spawn(join(root, 'demo/run'), {
-        env: { ...process.env, MODULE: module, TMPDIR: tmp, ...env },
-        stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const result = { child, tmp, output: '' };
-
-    child.stdout.on('data', (piece) => { result.output += piece; });
-    child.stderr.on('data', (piece) => { result.output += piece; });
-    result.end = once(child, 'exit');
-    return result;
-}
 
 
 /* an nginx with sanitizers has the module linked in, and loads none */
@@ -72,28 +53,6 @@ describe('demo/run', { skip: Boolean(process.env.MCP_TEST_SAN) }, () => {
         rmSync(demo.tmp, { recursive: true });
     });
 
-    /* a Redis from which no step can be taken */
-    test('a step that is not as it should be', async () => {
-        const bin = mkdtempSync(join(tmpdir(), 'mcp-demo-bin-'));
-        const redis = execFileSync('bash', ['-c', 'command -v redis-server'],
-                                   { encoding: 'utf8' }).trim();
-
-        writeFileSync(join(bin, 'redis-server'), `#!/bin/sh
-exec ${redis} "$@" --rename-command GETDEL ''\n`, { mode: 0o755 });
-
-        const demo = run({ TOUR_ONLY: '1',
-                           PATH: `${bin}:${process.env.PATH}` });
-        const [status] = await demo.end;
-
-        assert.equal(status, 1, demo.output);
-        assert.match(demo.output,
-            /instead of "Connect an account" \(200\), at .*\/callback: Not now/);
-        assert.match(demo.output, /reason: connect_store/);
-        assert.deepEqual(readdirSync(demo.tmp), []);
-        rmSync(demo.tmp, { recursive: true });
-        rmSync(bin, { recursive: true });
-    });
-
     test('it goes on until it is interrupted', async () => {
         const port = await freePort();
         const demo = run({ PORT: String(port), LIFETIME: '2' });
@@ -101,7 +60,7 @@ exec ${redis} "$@" --rename-command GETDEL ''\n`, { mode: 0o755 });
         await until(() => {
             assert.equal(demo.child.exitCode, null, demo.output);
             return demo.output.includes('Ctrl-C');
-        }, 'the tour', 30_000);
+        }, 'the tour', 60_000);
         const { status } = await fetch(`http://127.0.0.1:${port}/mcp`);
         assert.equal(status, 401);
 
