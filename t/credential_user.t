@@ -182,6 +182,18 @@ my $p = mcp_post('/jira', rpc('prompts/get', { name => 'x' }),
 is($p->{json}{error}{code}, 403, 'no tool: an error');
 like($p->{json}{error}{message}, qr/\Q$connect\E/, 'with the URL');
 
+# who cannot discover the server cannot call, and would never be asked
+
+$t->audit_next(0);
+$up->requests_next(0);
+$m = mcp_post('/jira', rpc('server/discover', {}), token => token('bob'));
+is("@{$m->{json}{result}{supportedVersions} || []}", '2026-07-28',
+   'server/discover: which era');
+is($m->{json}{result}{ttlMs}, 0, 'not to be kept');
+is(scalar(() = $up->requests_next(0)), 0, 'said by the gateway');
+($rec) = grep { $_->{method} eq 'server/discover' } $t->audit_next(1);
+is("$rec->{decision} $rec->{reason}", 'deny no_grant', 'on record');
+
 for my $cap ({ elicitation => { url => {} } }, {}) {
     my $r = mcp_post('/jira', { jsonrpc => '2.0', id => 1,
         method => 'initialize', params => { protocolVersion => $MCP::Test::LEGACY,

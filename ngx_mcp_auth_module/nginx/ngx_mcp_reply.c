@@ -318,6 +318,32 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 }
 
 
+ngx_int_t
+ngx_mcp_reply_discover(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    const char *reason)
+{
+    mcp_buf_t       b;
+    ngx_str_t       body;
+    mcp_message_t  *m;
+
+    m = ctx->message;
+
+    if (ngx_mcp_reply_buf(r, &b, m->id.len + 256) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    mcp_reply_discover(&b, &m->id);
+
+    body.data = b.start;
+    body.len = b.pos - b.start;
+
+    ngx_mcp_reply_note(ctx, "deny", reason, 0);
+    ctx->has_rpc_code = 0;
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_OK, &body);
+}
+
+
 /* A result, not an error: a model reads it where it reads what tools say. */
 static ngx_int_t
 ngx_mcp_reply_tool_error(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
