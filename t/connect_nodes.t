@@ -25,7 +25,20 @@ my $seed = $ENV{MCP_TEST_SEED} || time;
 srand $seed;
 note("MCP_TEST_SEED=$seed");
 
-my $conf = $g->conf(workers => 2);
+# as the user of Redis that docs/directives.md tells
+
+my ($rights) = do {
+    open my $fh, '<', "$FindBin::Bin/../docs/directives.md" or die $!;
+    join('', <$fh>) =~ /^The ACL user needs (.*?); `mcpctl` also/m;
+};
+
+$t->keep_secret('pass-word-of-redis');
+$t->write_file('word', "pass-word-of-redis\n");
+$g->{redis}->command(qw/ ACL SETUSER gw on >pass-word-of-redis ~mcp:* &mcp:*
+                         -@all /, $rights =~ /(?<![\w|])(\+[\w|]+)/g);
+
+my $conf = $g->conf(workers => 2, redis_conf => 'user gw; password file:'
+                                                . $t->dir . '/word;');
 $t->write_conf($conf)->start;
 $conf =~ s/listen 127\.0\.0\.1:%%PORT_8080%%/listen 127.0.0.1:%%PORT_8082%%/;
 $second->write_conf($conf)->start;
@@ -166,4 +179,6 @@ $g->{login}->set(person => undef);
 is($b->get($url)->{body}, 'please sign in', 'or by none');
 
 $second->stop;
+is_deeply($g->{redis}->command(qw/ ACL LOG /), [], 'Redis denied nothing');
+
 done_testing();

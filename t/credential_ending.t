@@ -91,6 +91,28 @@ sub grant {
     return $g;
 }
 
+# a grant whose access token has ended
+
+sub grant_over {
+    my ($user, $at, $lifetime) = @_;
+    my $g = $idp{$at}->grant($user, lifetime => $lifetime);
+
+    $vault->write($redis, owner($user, $at), $g, issued => time - 100);
+    wait_for(sub { $idp{$at}->who($g->{access_token})->{bad} });
+    return $g;
+}
+
+# an entry of the queue, at once: gateways look all the time
+
+sub enqueue {
+    my ($id, $entry) = @_;
+
+    $redis->command('EVAL', "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) "
+                            . "return redis.call('ZADD', KEYS[2], ARGV[3], "
+                            . "ARGV[1])", 2, 'mcp:rv', 'mcp:rvq', $id, $entry,
+                    int(time) - 1);
+}
+
 sub wait_for { MCP::Test::wait_until($_[1] // $MCP::Test::TIMEOUT, $_[0]) }
 sub revoke { $redis->revoke(issuer => $okta->{issuer}, user => @_) }
 sub state { ($vault->read($redis, owner(@_)) || {})->{state} // '-' }
@@ -251,6 +273,83 @@ revoke('gus');
 ok(wait_for(sub { reasons('gus') =~ /credential_ended/ }),
    'github: it was over');
 
+# what one of them does not find ends with a note; without a refresh token it
+# cannot be asked in another way
+
+my $gil = $idp{github}->grant('gil', lifetime => 300);
+$vault->write($redis, owner('gil', 'github'),
+              { %$gil, refresh_token => undef }, issued => time - 100);
+$idp{github}->revoke($gil);
+revoke('gil');
+ok(wait_for(sub { reasons('gil') =~ /revoke:credential_not_found/ }),
+   'github does not find it');
+ok($t->wait_for_log(qr/revoke endpoint: grant_dead, not_found/, 1)
+   || $second->wait_for_log(qr/revoke endpoint: grant_dead, not_found/),
+   'said in the log');
+
+# ---- an access token that is over: made anew, and with it the grant ended
+
+my %over;
+
+for my $at (qw/ github slack /) {
+
+    # by its time, and before
+
+    $over{"lea-$at"} = grant_over("lea-$at", $at, 1);
+    $over{"max-$at"} = grant("max-$at", $at, issued => time - 100);
+    $idp{$at}->end_access($over{"max-$at"});
+    revoke($_) for "lea-$at", "max-$at";
+
+    for my $who ("lea-$at", "max-$at") {
+        ok(wait_for(sub { reasons($who) =~ /revoke:credential_ended/ }, 40),
+           "$who: told");
+        ok(!$idp{$at}->alive($over{$who}), 'it is over at the provider');
+        is($idp{$at}->count(kind => 'refresh_token', user => $who,
+                            result => 'ok'), 1, 'by one refresh');
+        like(reasons($who), qr/refresh:credential /, 'which is on record');
+    }
+
+}
+
+# a token endpoint that is down for a while
+
+$idp{slack}->misbehave('status', status => 503, only => 'refresh_token',
+                       times => 1);
+my $nia = grant_over('nia', 'slack', 1);
+revoke('nia');
+ok(wait_for(sub { reasons('nia') =~ /revoke:credential_ended/ }, 40),
+   'asked again');
+ok(!$idp{slack}->alive($nia), 'it is over');
+like(reasons('nia'), qr/revoke:credential_ended \S+revoke:credential_provider/,
+     'both are on record');
+
+# a client that the endpoint's address does not fit: a token that is new is not
+# found either
+
+my $oli = grant('oli', 'github', issued => time - 100);
+$idp{github}->misbehave('status', status => 404, only => 'revoke', times => 2);
+revoke('oli');
+ok(wait_for(sub { reasons('oli') =~ /revoke:credential_client/ }),
+   'the client is to blame');
+ok(wait_for(sub { reasons('oli') =~ /revoke:credential_ended/ }, 40),
+   'asked again');
+ok(!$idp{github}->alive($oli), 'until it is over');
+
+# the answer with new tokens gets lost: nobody can end it, and that is said
+
+$idp{slack}->misbehave('close', effect => 1, only => 'refresh_token',
+                       times => 1);
+my $pam = grant_over('pam', 'slack', 1);
+revoke('pam');
+ok(wait_for(sub { reasons('pam') =~ /credential_given_up/ }, 40), 'given up');
+like(reasons('pam'), qr/revoke:credential_unknown/, 'after no answer');
+unlike(reasons('pam'), qr/credential_ended/, 'and not called over');
+is($idp{slack}->count(kind => 'refresh_token', user => 'pam'), 2,
+   'it was asked again before');
+ok($t->wait_for_log(qr/may live on at its provider/, 1)
+   || $second->wait_for_log(qr/may live on at its provider/), 'said aloud');
+$_->allow_log(qr/may live on at its provider/) for $t, $second;
+
 # ---- ended while it is refreshed: the new tokens are ended, too
 
 my $hal = grant('hal', 'rfc', issued => time - 301, granted => time - 301);
@@ -294,9 +393,8 @@ my %old = (credential => 'rfc', issuer => $okta->{issuer}, user => 'jim',
            access_token => 'jim-token-that-nobody-has',
            begun => int(time) - 8 * 86400);
 $id = 'ab' x 16;
-$redis->command('HSET', 'mcp:rv', $id, $vault->seal({ subject => $id },
-    'ending', 0, JSON::PP->new->canonical->encode(\%old)));
-$redis->command('ZADD', 'mcp:rvq', int(time) - 1, $id);
+enqueue($id, $vault->seal({ subject => $id }, 'ending', 0,
+                          JSON::PP->new->canonical->encode(\%old)));
 ok(wait_for(sub { reasons('jim') =~ /credential_given_up/ }, 40),
    'given up after a week');
 ok($t->wait_for_log(qr/lives on at its provider/, 1)
@@ -306,8 +404,7 @@ $_->allow_log(qr/lives on at its provider/) for $t, $second;
 # what nobody can open is left for who can, and does not stop the others
 
 $id = 'cd' x 16;
-$redis->command('HSET', 'mcp:rv', $id, 'garbage');
-$redis->command('ZADD', 'mcp:rvq', int(time) - 1, $id);
+enqueue($id, 'garbage');
 my $kim = grant('kim', 'rfc', issued => time - 100);
 revoke('kim');
 ok(wait_for(sub { !$idp{rfc}->alive($kim) }, 40), 'others have their turn');

@@ -33,7 +33,7 @@ $idp->resource(port => 8081);
 
 sub conf {
     my (%o) = @_;
-    my $endpoint = $idp->endpoint;
+    my ($endpoint, $revoke) = ($idp->endpoint, $idp->endpoint('/revoke'));
     my $client = "token_endpoint $endpoint; client_id gw;"
                  . ' client_secret gw-secret;';
     my $keys = $o{keys} // $vault->file;
@@ -52,10 +52,10 @@ http {
     %%ISSUERS%%
     @{[ $o{http} // '' ]}
 
-    mcp_credential jira { type user; $client }
+    mcp_credential jira { type user; $client revoke_endpoint $revoke; }
     mcp_credential wiki { type user; $client fallback bot; }
     mcp_credential hub { type user; provider github; client_id gw;
-                         client_secret gw-secret; }
+                         client_secret gw-secret; revoke_endpoint $revoke; }
     mcp_credential bot { type client_credentials; $client }
     mcp_credential key { value static-secret; }
 
@@ -607,6 +607,22 @@ is(import_of('jira', 'alice', answer($fourth))->{json}{version},
    $before->{version} + 2, 'imported again');
 becomes(serial($fourth), 'and in use', 'jira', 'alice');
 
+# its provider is told as well, by a gateway; where it cannot be, that is said
+
+my $gone = $idp->grant('gone');
+
+import_of('jira', 'gone', answer($gone));
+$r = ctl(qw/ credential delete jira --user gone /);
+is("$r->{code} $r->{err}", '0 ', 'deleted');
+is($idp->wait_count(1, kind => 'revoke', user => 'gone', by => 'refresh',
+                    result => 'ok'), 1, 'a gateway told the provider');
+ok(!$idp->alive($gone), 'where it is over, too');
+
+import_of('wiki', 'gone', answer($idp->grant('gone')));
+$r = ctl(qw/ credential delete wiki --user gone /);
+is($r->{code}, 0, 'deleted, without a revoke_endpoint');
+like($r->{err}, qr/wiki of user gone .*: its provider is not told/, 'is said');
+
 # several
 
 $r = ctl(qw/ credential delete jira /);
@@ -881,9 +897,11 @@ $strict->command('SADD', 'mcp:creds', 'd' x 32);
 is(ctl($operator, qw/ credential list /)->{code}, 0, 'ACL: a list');
 is($strict->command('SISMEMBER', 'mcp:creds', 'd' x 32), 0,
    'and a name that goes');
+ok(MCP::Test::wait_until(20, sub { $strict->command('ZCARD', 'mcp:rvq')
+                                   == 0 }), 'ACL: the queue is worked off');
 $vault->add_key('k2');
-is(ctl($operator, qw/ --json vault rekey /)->{json}{resealed}, 1,
-   'ACL: a rekey');
+cmp_ok(ctl($operator, qw/ --json vault rekey /)->{json}{resealed}, '>=', 1,
+       'ACL: a rekey');
 
 is(remembers($operator, '', ['pass-word-of-redis', $vault->{keys}[0][1],
                              'mcp:'],

@@ -14,6 +14,9 @@
 
 static int mcp_ending_text(const mcp_mem_t *mem, json_t *object,
     const char *key, mcp_str_t *out);
+static int mcp_ending_token(const mcp_mem_t *mem, json_t *object,
+    const char *key, mcp_str_t *out, size_t *n);
+static int mcp_ending_time(json_t *object, const char *key, int64_t *out);
 
 
 /* Over a version that was read, or not at all.  A flight that is under way
@@ -64,12 +67,49 @@ const char  mcp_ending_take_script[] =
     "redis.call('ZADD', KEYS[2], ARGV[2], ids[1]) "
     "return {n, ids[1], e}";
 
+const char  mcp_ending_put_script[] =
+    "if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then "
+        "return 0 "
+    "end "
+    "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) "
+    "redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1]) "
+    "return 1";
+
 const char  mcp_ending_later_script[] =
     "return redis.call('ZADD', KEYS[2], 'XX', ARGV[2], ARGV[1])";
 
 const char  mcp_ending_done_script[] =
     "redis.call('ZREM', KEYS[2], ARGV[1]) "
     "return redis.call('HDEL', KEYS[1], ARGV[1])";
+
+
+int
+mcp_ending_make(const mcp_oauth_provider_t *p, const mcp_vault_owner_t *owner,
+    const mcp_vault_tokens_t *t, int64_t now, mcp_ending_t *e)
+{
+    mcp_oauth_grant_e  by;
+
+    memset(e, 0, sizeof(mcp_ending_t));
+
+    by = mcp_oauth_revoke_by(p, t->refresh_token.len != 0);
+
+    if (by == 0) {
+        return MCP_DECLINED;
+    }
+
+    e->owner.credential = owner->credential;
+    e->owner.issuer = owner->issuer;
+    e->owner.user = owner->user;
+    e->refresh_token = t->refresh_token;
+    e->begun = now;
+
+    if (by == MCP_OAUTH_REVOKE_ACCESS) {
+        e->access_token = t->access_token;
+        e->expires = t->expires;
+    }
+
+    return MCP_OK;
+}
 
 
 void
@@ -84,25 +124,50 @@ mcp_ending_write(mcp_buf_t *b, const mcp_ending_t *e)
     mcp_buf_lit(b, ",\"user\":");
     mcp_buf_json(b, e->owner.user.data, e->owner.user.len, MCP_VAULT_VALUE);
 
-    if (e->refresh) {
-        mcp_buf_lit(b, ",\"refresh_token\":");
-
-    } else {
+    if (e->access_token.len) {
         mcp_buf_lit(b, ",\"access_token\":");
+        mcp_buf_json(b, e->access_token.data, e->access_token.len,
+                     MCP_VAULT_VALUE);
     }
 
-    mcp_buf_json(b, e->token.data, e->token.len, MCP_VAULT_VALUE);
+    if (e->refresh_token.len) {
+        mcp_buf_lit(b, ",\"refresh_token\":");
+        mcp_buf_json(b, e->refresh_token.data, e->refresh_token.len,
+                     MCP_VAULT_VALUE);
+    }
+
+    if (e->expires) {
+        mcp_buf_lit(b, ",\"expires\":");
+        mcp_buf_int(b, e->expires);
+    }
+
+    if (e->renewing) {
+        mcp_buf_lit(b, ",\"renewing\":true");
+    }
+
     mcp_buf_lit(b, ",\"begun\":");
     mcp_buf_int(b, e->begun);
     mcp_buf_lit(b, "}");
 }
 
 
+/* Tokens are ASCII that JSON escapes by one character at most. */
+size_t
+mcp_ending_size(const mcp_ending_t *e)
+{
+    return 6 * (e->owner.credential.len + e->owner.issuer.len
+                + e->owner.user.len)
+           + 2 * (e->access_token.len + e->refresh_token.len) + 256;
+}
+
+
 int
 mcp_ending_parse(const mcp_str_t *text, const mcp_mem_t *mem, mcp_ending_t *e)
 {
-    int      rc;
-    json_t  *object, *begun;
+    int       rc;
+    size_t    n;
+    json_t   *object, *renewing;
+    int64_t   begun;
 
     memset(e, 0, sizeof(mcp_ending_t));
 
@@ -118,26 +183,36 @@ mcp_ending_parse(const mcp_str_t *text, const mcp_mem_t *mem, mcp_ending_t *e)
         return MCP_ERROR;
     }
 
-    e->refresh = json_object_get(object, "refresh_token") != NULL;
-    begun = json_object_get(object, "begun");
+    n = 4;                              /* with what has to be there */
+    begun = -1;
+    renewing = json_object_get(object, "renewing");
 
-    rc = (json_object_size(object) == 5
-          && mcp_ending_text(mem, object, "credential", &e->owner.credential)
-             == MCP_OK
+    rc = (mcp_ending_text(mem, object, "credential", &e->owner.credential)
+          == MCP_OK
           && mcp_ending_text(mem, object, "issuer", &e->owner.issuer)
              == MCP_OK
           && mcp_ending_text(mem, object, "user", &e->owner.user) == MCP_OK
-          && mcp_ending_text(mem, object, e->refresh ? "refresh_token"
-                                                     : "access_token",
-                             &e->token)
+          && mcp_ending_token(mem, object, "access_token", &e->access_token,
+                              &n)
              == MCP_OK
-          && e->token.len
-          && json_is_integer(begun))
+          && mcp_ending_token(mem, object, "refresh_token",
+                              &e->refresh_token, &n)
+             == MCP_OK
+          && (e->access_token.len || e->refresh_token.len)
+          && mcp_ending_time(object, "begun", &begun) == MCP_OK
+          && begun >= 0
+          && mcp_ending_time(object, "expires", &e->expires) == MCP_OK
+          && (renewing == NULL || json_is_true(renewing)))
          ? MCP_OK : MCP_ERROR;
 
-    if (rc == MCP_OK) {
-        e->begun = json_integer_value(begun);
+    n += (json_object_get(object, "expires") != NULL) + (renewing != NULL);
+
+    if (json_object_size(object) != n) {
+        rc = MCP_ERROR;
     }
+
+    e->begun = begun;
+    e->renewing = (renewing != NULL);
 
     json_decref(object);
 
@@ -159,6 +234,40 @@ mcp_ending_text(const mcp_mem_t *mem, json_t *object, const char *key,
 
     return mcp_str_dup(mem, out, json_string_value(value),
                        json_string_length(value));
+}
+
+
+/* It may be missing, but is not empty then; n counts those that are there. */
+static int
+mcp_ending_token(const mcp_mem_t *mem, json_t *object, const char *key,
+    mcp_str_t *out, size_t *n)
+{
+    if (json_object_get(object, key) == NULL) {
+        return MCP_OK;
+    }
+
+    (*n)++;
+
+    return (mcp_ending_text(mem, object, key, out) == MCP_OK && out->len)
+           ? MCP_OK : MCP_ERROR;
+}
+
+
+/* As it is, if it is not there. */
+static int
+mcp_ending_time(json_t *object, const char *key, int64_t *out)
+{
+    json_t  *value;
+
+    value = json_object_get(object, key);
+
+    if (value == NULL) {
+        return MCP_OK;
+    }
+
+    *out = json_integer_value(value);
+
+    return (json_is_integer(value) && *out >= 0) ? MCP_OK : MCP_ERROR;
 }
 
 

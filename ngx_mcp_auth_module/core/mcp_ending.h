@@ -17,6 +17,7 @@
 
 
 #include "mcp_core.h"
+#include "mcp_oauth.h"
 #include "mcp_vault.h"
 
 
@@ -25,18 +26,36 @@
 #define MCP_ENDING_TIME   (7 * 86400)   /* s, then it is given up */
 
 
+/*
+ * Where the access token ends the grant (GitHub, Slack), the refresh token is
+ * there as well: without an access token that is still good such a provider
+ * cannot be told, and the refresh token would live on.
+ */
 typedef struct {
     mcp_vault_owner_t    owner;         /* credential, issuer, user */
-    mcp_str_t            token;
-    unsigned             refresh:1;     /* it is a refresh token */
+    mcp_str_t            access_token;  /* one of both may be empty */
+    mcp_str_t            refresh_token;
+    int64_t              expires;       /* the access token, s since the epoch;
+                                           0: not known, or never */
+    unsigned             renewing:1;    /* the refresh token was sent, and
+                                           perhaps used up */
     int64_t              begun;         /* s since the epoch */
 } mcp_ending_t;
 
+
+/* What ends a grant with these tokens, as of now (s); strings are theirs.
+ * MCP_OK, or MCP_DECLINED: the provider has nothing to be told. */
+int mcp_ending_make(const mcp_oauth_provider_t *p,
+    const mcp_vault_owner_t *owner, const mcp_vault_tokens_t *t, int64_t now,
+    mcp_ending_t *e);
 
 /* Entry <-> text.  Parsing: strings in mem, strict; MCP_OK or MCP_ERROR. */
 void mcp_ending_write(mcp_buf_t *b, const mcp_ending_t *e);
 int mcp_ending_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_ending_t *e);
+
+/* Bytes that the text needs at most. */
+size_t mcp_ending_size(const mcp_ending_t *e);
 
 /*
  * When the provider is told again what it did not take at now (s): as long
@@ -54,12 +73,15 @@ int64_t mcp_ending_again(int64_t begun, int64_t now, int64_t retry_after);
  * add     KEYS: rv, rvq.  ARGV: ID, entry, due.  1.
  * take    KEYS: rv, rvq.  ARGV: now, when it is due again.  {how many wait,
  *         ID, entry}, or without an ID when none is due.
+ * put     KEYS: rv, rvq.  ARGV: ID, entry, due.  1: it is in place of the old
+ *         one; 0: there is none any more.
  * later   KEYS: rv, rvq.  ARGV: ID, due.
  * done    KEYS: rv, rvq.  ARGV: ID.
  */
 extern const char  mcp_ending_begin_script[];
 extern const char  mcp_ending_add_script[];
 extern const char  mcp_ending_take_script[];
+extern const char  mcp_ending_put_script[];
 extern const char  mcp_ending_later_script[];
 extern const char  mcp_ending_done_script[];
 

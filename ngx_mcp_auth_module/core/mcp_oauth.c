@@ -275,15 +275,18 @@ mcp_oauth_request(const mcp_oauth_request_t *req, mcp_buf_t *headers,
 mcp_oauth_grant_e
 mcp_oauth_revoke_by(const mcp_oauth_provider_t *p, unsigned refresh)
 {
-    if (p->revoke_endpoint.len == 0) {
+    unsigned  github;
+
+    /* whose endpoint has the client's name in it, and is always there */
+
+    github = mcp_oauth_at(p, "github");
+
+    if (p->revoke_endpoint.len == 0 && !github) {
         return 0;
     }
 
-    if (!refresh || mcp_oauth_at(p, "github") || mcp_oauth_at(p, "slack")) {
-        return MCP_OAUTH_REVOKE_ACCESS;
-    }
-
-    return MCP_OAUTH_REVOKE_REFRESH;
+    return (!refresh || github || mcp_oauth_at(p, "slack"))
+           ? MCP_OAUTH_REVOKE_ACCESS : MCP_OAUTH_REVOKE_REFRESH;
 }
 
 
@@ -315,8 +318,10 @@ mcp_oauth_revoked(const mcp_oauth_request_t *req, unsigned status,
     } else if (mcp_oauth_at(req->provider, "github")
                && (status == 404 || status == 422))
     {
+        /* it does not know the token, or not the client of the address */
+
         a.class = MCP_OAUTH_GRANT_DEAD;
-        a.error = "http_4xx";
+        a.error = "not_found";
 
     } else if (top == NULL && status >= 200 && status < 300) {
 

@@ -124,9 +124,13 @@ mcp_oauth_grant_e mcp_oauth_revoke_by(const mcp_oauth_provider_t *p,
 /* The method of a request of req->grant: "POST", or GitHub's "DELETE". */
 const char *mcp_oauth_method(const mcp_oauth_request_t *req);
 
-/* Whatever the provider says to a revocation.  MCP_OAUTH_OK: the grant is over;
- * _GRANT_DEAD: it was already, or the token is none any more; else as ever, and
- * it may be asked again: that does no harm. */
+/*
+ * Whatever the provider says to a revocation.  MCP_OAUTH_OK: the grant is over;
+ * _GRANT_DEAD: it was already, or the token is none any more: after an access
+ * token, a refresh token of the same grant may be alive.  With the error
+ * "not_found" (GitHub) it is possible, too, that the client is not who the
+ * endpoint's address says.  Else as ever; to be asked again does no harm.
+ */
 mcp_oauth_class_e mcp_oauth_revoked(const mcp_oauth_request_t *req,
     unsigned status, const mcp_str_t *body, const char **error);
 

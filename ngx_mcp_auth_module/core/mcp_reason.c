@@ -47,6 +47,7 @@ static const char *const  mcp_reasons[] = {
     "credential_client",
     "credential_ended",
     "credential_given_up",
+    "credential_not_found",
     "credential_provider",
     "credential_refused",
     "credential_store",

@@ -28,7 +28,7 @@ static int mcpctl_delete_one(mcpctl_vault_t *v, mcpctl_record_t *r,
 static int mcpctl_delete_try(mcpctl_vault_t *v, const mcpctl_record_t *r,
     mcpctl_audit_t *audit);
 static unsigned mcpctl_delete_grant(const mcpctl_t *ctl,
-    const mcpctl_record_t *r);
+    const mcpctl_record_t *r, const mcp_oauth_provider_t **p);
 static void mcpctl_delete_show(mcpctl_vault_t *v,
     const mcpctl_list_t *records, unsigned n);
 
@@ -371,8 +371,10 @@ static int
 mcpctl_delete_try(mcpctl_vault_t *v, const mcpctl_record_t *r,
     mcpctl_audit_t *audit)
 {
-    mcp_vault_owner_t  none;
-    mcpctl_record_t    tomb;
+    int                          rc;
+    unsigned                     told;
+    mcp_vault_owner_t            none;
+    const mcp_oauth_provider_t  *p;
 
     memset(&none, 0, sizeof(mcp_vault_owner_t));
 
@@ -383,24 +385,30 @@ mcpctl_delete_try(mcpctl_vault_t *v, const mcpctl_record_t *r,
         audit->record.note = r->name;
     }
 
-    if (!mcpctl_delete_grant(v->ctl, r)) {
+    if (!mcpctl_delete_grant(v->ctl, r, &p)) {
         return mcpctl_vault_delete(v, r, audit);
     }
 
-    tomb = *r;
-    tomb.state = mcpctl_cstr("revoked");
-    tomb.sealed = mcpctl_cstr("");
-    tomb.expires = 0;
+    rc = mcpctl_vault_end(v, r, p, audit, &told);
 
-    return mcpctl_vault_write(v, &tomb, MCPCTL_VAULT_REVOKED, audit);
+    if (rc == MCP_OK && !told) {
+        mcpctl_warn(v->ctl, "%s: its provider is not told: end it there, too",
+                    mcpctl_record_whose(v->ctl, r));
+    }
+
+    return rc;
 }
 
 
-/* What a gateway fetches by itself it may fetch again at once. */
+/* What a gateway fetches by itself it may fetch again at once.  p: where, or
+ * NULL when the configuration has no such credential any more. */
 static unsigned
-mcpctl_delete_grant(const mcpctl_t *ctl, const mcpctl_record_t *r)
+mcpctl_delete_grant(const mcpctl_t *ctl, const mcpctl_record_t *r,
+    const mcp_oauth_provider_t **p)
 {
     mcpctl_credential_t  *cr;
+
+    *p = NULL;
 
     if (!r->owned) {
         return 0;
@@ -408,7 +416,13 @@ mcpctl_delete_grant(const mcpctl_t *ctl, const mcpctl_record_t *r)
 
     cr = mcpctl_conf_find_credential(ctl->conf, &r->owner.credential);
 
-    return cr ? cr->type == MCPCTL_CREDENTIAL_USER : r->owner.user.len != 0;
+    if (cr == NULL) {
+        return r->owner.user.len != 0;
+    }
+
+    *p = &cr->provider;
+
+    return cr->type == MCPCTL_CREDENTIAL_USER;
 }
 
 

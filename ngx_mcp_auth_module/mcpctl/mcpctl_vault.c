@@ -20,7 +20,6 @@ static char *mcpctl_vault_key(mcpctl_t *ctl, const mcp_str_t *sealed);
 static int mcpctl_record_field(mcpctl_vault_t *v,
     const mcp_vault_owner_t *owner, const char *field, uint64_t version,
     const mcp_buf_t *text, mcp_str_t *sealed);
-static void *mcpctl_vault_alloc(void *ctx, size_t size);
 
 
 int
@@ -241,8 +240,7 @@ mcpctl_vault_forget(mcpctl_vault_t *v)
 }
 
 
-/* Memory for core's parser; all of it goes by mcpctl_vault_forget(). */
-static void *
+void *
 mcpctl_vault_alloc(void *ctx, size_t size)
 {
     mcpctl_vault_t *v = ctx;

@@ -17,13 +17,11 @@
 #include "mcpctl_audit.h"
 #include "mcpctl_out.h"
 #include "mcpctl_redis.h"
+#include "mcp_oauth.h"
 #include "mcp_vault.h"
 
 
 #define MCPCTL_VAULT_GRANT    (400 * 86400)     /* s that a grant is kept */
-#define MCPCTL_VAULT_REVOKED  86400     /* s that it is remembered that one was
-                                           deleted: longer than any refresh
-                                           that had begun may take */
 #define MCPCTL_VAULT_PLAIN    (MCP_VAULT_VALUE + MCP_VAULT_OVERHEAD)
 #define MCPCTL_VAULT_TRIES    8         /* when it changes meanwhile */
 
@@ -96,6 +94,10 @@ int mcpctl_record_plain(mcpctl_vault_t *v, const mcp_vault_owner_t *owner,
     mcp_str_t *plain);
 void mcpctl_vault_forget(mcpctl_vault_t *v);
 
+/* Memory for core's parsers (mcp_mem_t, ctx: the vault); all of it goes by
+ * mcpctl_vault_forget(). */
+void *mcpctl_vault_alloc(void *ctx, size_t size);
+
 /*
  * Seals tokens and owner as the record of version + 1, in memory until the end
  * of the run.  MCP_OK, or MCP_ERROR: said.
@@ -159,9 +161,20 @@ int mcpctl_vault_read(mcpctl_vault_t *v, const mcp_str_t *name,
 int mcpctl_vault_write(mcpctl_vault_t *v, const mcpctl_record_t *r,
     int64_t keep, mcpctl_audit_t *audit);
 
+/* A number as an argument of Redis'. */
+mcp_str_t mcpctl_vault_text(mcpctl_vault_t *v, int64_t value);
+
 /* Takes the record of this version away, likewise. */
 int mcpctl_vault_delete(mcpctl_vault_t *v, const mcpctl_record_t *r,
     mcpctl_audit_t *audit);
+
+/*
+ * A person's grant at p (NULL: not known) ends: what was read becomes a
+ * tombstone, likewise, and gateways tell the provider.  *told: 0, there is
+ * nothing that it could be told, or nothing that opens.
+ */
+int mcpctl_vault_end(mcpctl_vault_t *v, const mcpctl_record_t *r,
+    const mcp_oauth_provider_t *p, mcpctl_audit_t *audit, unsigned *told);
 
 /* New seals around what r, as it was read, has.  Its version stays, so that a
  * refresh which is under way is not lost.  Results as above. */

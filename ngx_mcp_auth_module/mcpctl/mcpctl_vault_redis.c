@@ -34,7 +34,6 @@ static void mcpctl_vault_gone(mcpctl_vault_t *v, const mcp_str_t *name);
 static int mcpctl_vault_eval(mcpctl_vault_t *v, const char *script,
     const mcp_str_t *name, unsigned argc, const mcp_str_t *argv,
     mcpctl_audit_t *audit);
-static mcp_str_t mcpctl_vault_text(mcpctl_vault_t *v, int64_t n);
 static mcp_str_t mcpctl_vault_str(const redisReply *reply);
 
 
@@ -518,7 +517,7 @@ mcpctl_vault_eval(mcpctl_vault_t *v, const char *script,
 }
 
 
-static mcp_str_t
+mcp_str_t
 mcpctl_vault_text(mcpctl_vault_t *v, int64_t n)
 {
     return mcpctl_cstr(mcpctl_format(v->ctl, "%lld", (long long) n));

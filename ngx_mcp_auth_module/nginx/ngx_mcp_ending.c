@@ -46,9 +46,7 @@ static void ngx_mcp_ending_got(void *data, ngx_mcp_store_e rc,
     ngx_mcp_record_t *record);
 static ngx_int_t ngx_mcp_ending_open(ngx_mcp_ending_call_t *ec,
     ngx_mcp_record_t *record, mcp_vault_tokens_t *t);
-static ngx_int_t ngx_mcp_ending_entry(ngx_mcp_credential_t *cr,
-    const mcp_vault_owner_t *owner, const mcp_vault_tokens_t *t,
-    mcp_ending_t *entry);
+static ngx_int_t ngx_mcp_ending_id(u_char *id);
 static ngx_int_t ngx_mcp_ending_begin(ngx_mcp_ending_call_t *ec,
     uint64_t version, const mcp_vault_tokens_t *t);
 static void ngx_mcp_ending_begun(void *data, redisReply *reply);
@@ -452,27 +450,16 @@ ngx_mcp_ending_open(ngx_mcp_ending_call_t *ec, ngx_mcp_record_t *record,
 }
 
 
-/* NGX_DECLINED: the provider has nothing to be told. */
 static ngx_int_t
-ngx_mcp_ending_entry(ngx_mcp_credential_t *cr, const mcp_vault_owner_t *owner,
-    const mcp_vault_tokens_t *t, mcp_ending_t *entry)
+ngx_mcp_ending_id(u_char *id)
 {
-    mcp_oauth_grant_e  by;
+    u_char  random[MCP_ENDING_ID / 2];
 
-    by = mcp_oauth_revoke_by(&cr->provider, t->refresh_token.len != 0);
-
-    if (by == 0) {
-        return NGX_DECLINED;
+    if (RAND_bytes(random, sizeof(random)) != 1) {
+        return NGX_ERROR;
     }
 
-    ngx_memzero(entry, sizeof(mcp_ending_t));
-
-    entry->owner.credential = owner->credential;
-    entry->owner.issuer = owner->issuer;
-    entry->owner.user = owner->user;
-    entry->refresh = (by == MCP_OAUTH_REVOKE_REFRESH);
-    entry->token = entry->refresh ? t->refresh_token : t->access_token;
-    entry->begun = ngx_time();
+    ngx_hex_dump(id, random, sizeof(random));
 
     return NGX_OK;
 }
@@ -480,25 +467,21 @@ ngx_mcp_ending_entry(ngx_mcp_credential_t *cr, const mcp_vault_owner_t *owner,
 
 ngx_int_t
 ngx_mcp_ending_seal(ngx_mcp_main_conf_t *mmcf, ngx_pool_t *pool,
-    const mcp_ending_t *entry, u_char *id, ngx_str_t *sealed)
+    const mcp_ending_t *entry, const u_char *id, ngx_str_t *sealed)
 {
     int                 rc;
-    u_char             *p, random[MCP_ENDING_ID / 2];
+    u_char             *p;
     size_t              size;
     mcp_buf_t           b;
     mcp_str_t           text;
     mcp_vault_owner_t   by_name;
 
-    size = 6 * (entry->owner.credential.len + entry->owner.issuer.len
-                + entry->owner.user.len) + 2 * entry->token.len + 256;
+    size = mcp_ending_size(entry);
 
     p = ngx_pnalloc(pool, 2 * size + MCP_VAULT_OVERHEAD);
-
-    if (p == NULL || RAND_bytes(random, sizeof(random)) != 1) {
+    if (p == NULL) {
         return NGX_ERROR;
     }
-
-    ngx_hex_dump(id, random, sizeof(random));
 
     mcp_buf_init(&b, p, size);
     mcp_ending_write(&b, entry);
@@ -552,11 +535,15 @@ ngx_mcp_ending_begin(ngx_mcp_ending_call_t *ec, uint64_t version,
     ngx_str_null(&argv[7]);
     ngx_str_null(&argv[8]);
 
-    if (t && ngx_mcp_ending_entry(ec->cr, &ec->owner, t, &entry) == NGX_OK) {
+    if (t && mcp_ending_make(&ec->cr->provider, &ec->owner, t, ngx_time(),
+                             &entry)
+             == MCP_OK)
+    {
 
-        if (ngx_mcp_ending_seal(en->vault->mmcf, ec->pool, &entry, id,
-                                &argv[8])
-            != NGX_OK)
+        if (ngx_mcp_ending_id(id) != NGX_OK
+            || ngx_mcp_ending_seal(en->vault->mmcf, ec->pool, &entry, id,
+                                   &argv[8])
+               != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -664,7 +651,8 @@ ngx_mcp_ending_tokens(ngx_mcp_main_conf_t *mmcf, ngx_mcp_credential_t *cr,
     en = mmcf->vault->endings;
 
     if (en == NULL
-        || ngx_mcp_ending_entry(cr, owner, t, &entry) != NGX_OK)
+        || mcp_ending_make(&cr->provider, owner, t, ngx_time(), &entry)
+           != MCP_OK)
     {
         return;
     }
@@ -672,8 +660,8 @@ ngx_mcp_ending_tokens(ngx_mcp_main_conf_t *mmcf, ngx_mcp_credential_t *cr,
     pool = ngx_create_pool(4096, en->vault->log);
     rc = NGX_ERROR;
 
-    if (pool && ngx_mcp_ending_seal(mmcf, pool, &entry, id, &argv[6])
-                == NGX_OK)
+    if (pool && ngx_mcp_ending_id(id) == NGX_OK
+        && ngx_mcp_ending_seal(mmcf, pool, &entry, id, &argv[6]) == NGX_OK)
     {
         ngx_str_set(&argv[0], "EVAL");
         argv[1].data = (u_char *) mcp_ending_add_script;
@@ -734,11 +722,6 @@ ngx_mcp_ending_event(ngx_mcp_main_conf_t *mmcf, const char *method,
 static void
 ngx_mcp_ending_wipe(mcp_vault_tokens_t *t)
 {
-    if (t->access_token.len) {
-        ngx_explicit_memzero(t->access_token.data, t->access_token.len);
-    }
-
-    if (t->refresh_token.len) {
-        ngx_explicit_memzero(t->refresh_token.data, t->refresh_token.len);
-    }
+    ngx_mcp_flight_forget(&t->access_token);
+    ngx_mcp_flight_forget(&t->refresh_token);
 }

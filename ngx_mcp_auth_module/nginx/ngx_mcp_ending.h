@@ -56,7 +56,7 @@ void ngx_mcp_ending_exit_worker(ngx_mcp_vault_t *v);
 
 
 /*
- * Between ngx_mcp_ending.c and ngx_mcp_ending_queue.c.
+ * Between ngx_mcp_ending.c, ngx_mcp_ending_queue.c and ngx_mcp_ending_ask.c.
  */
 
 /* One for each worker. */
@@ -81,6 +81,11 @@ struct ngx_mcp_endings_s {
     mcp_ending_t             entry;
     ngx_mcp_credential_t    *cr;
     mcp_oauth_request_t      request;
+    void                   (*changed)(ngx_mcp_endings_t *en);
+                                        /* NULL: it is as it was taken */
+    ngx_uint_t               renewed;   /* its tokens are new */
+    ngx_uint_t               before;    /* somebody sent the refresh token
+                                           before us, and heard nothing */
     uint64_t                 asked_us;
     time_t                  *closed;    /* of each credential: not asked
                                            before, s since the epoch */
@@ -89,9 +94,21 @@ struct ngx_mcp_endings_s {
 /* Something is in the queue: the provider is told soon. */
 void ngx_mcp_ending_hurry(ngx_mcp_endings_t *en);
 
-/* A sealed entry with a new ID, in pool; id: MCP_ENDING_ID bytes. */
+/* The provider is told of the entry that is in hand. */
+void ngx_mcp_ending_ask(ngx_mcp_endings_t *en);
+
+/* It could not be told; reason: for the audit, us: how long that took, or -1;
+ * retry_after: s, or -1. */
+void ngx_mcp_ending_failed(ngx_mcp_endings_t *en, const char *reason,
+    int64_t us, time_t retry_after);
+
+ngx_int_t ngx_mcp_ending_change(ngx_mcp_endings_t *en, time_t due,
+    void (*done)(ngx_mcp_endings_t *en));
+void ngx_mcp_ending_settle(ngx_mcp_endings_t *en, time_t due);
+
+/* A sealed entry, in pool.  id: MCP_ENDING_ID bytes, what it is called. */
 ngx_int_t ngx_mcp_ending_seal(ngx_mcp_main_conf_t *mmcf, ngx_pool_t *pool,
-    const mcp_ending_t *entry, u_char *id, ngx_str_t *sealed);
+    const mcp_ending_t *entry, const u_char *id, ngx_str_t *sealed);
 
 /* A record of what was done; us: how long the provider took, or -1. */
 void ngx_mcp_ending_event(ngx_mcp_main_conf_t *mmcf, const char *method,

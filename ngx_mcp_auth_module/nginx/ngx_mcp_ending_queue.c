@@ -1,6 +1,7 @@
 /*
- * The queue of what providers have to be told: take an entry that is due, ask
- * the provider's revoke_endpoint, and take the entry away or put it off.
+ * The queue of what providers have to be told: take an entry that is due, have
+ * its provider told (ngx_mcp_ending_ask.c), and take the entry away or put it
+ * off.
  *
  * Always true: an entry leaves the queue when the provider said that the grant
  * is over, or after MCP_ENDING_TIME, which is said at alert.  Whoever takes one
@@ -19,7 +20,6 @@
 #define NGX_MCP_ENDING_FIRST   1000     /* ms after the worker began */
 #define NGX_MCP_ENDING_LOOK    5000     /* ms between two looks */
 #define NGX_MCP_ENDING_HOLD    300000   /* ms, of a worker that hangs */
-#define NGX_MCP_ENDING_CLOSED  30       /* s, after a failure */
 
 
 static void ngx_mcp_ending_timer(ngx_event_t *ev);
@@ -30,12 +30,8 @@ static ngx_int_t ngx_mcp_ending_unseal(ngx_mcp_endings_t *en,
 static void ngx_mcp_ending_next(ngx_mcp_endings_t *en);
 static void ngx_mcp_ending_newer(void *data, ngx_mcp_store_e rc,
     ngx_mcp_record_t *record);
-static void ngx_mcp_ending_ask(ngx_mcp_endings_t *en);
-static ngx_int_t ngx_mcp_ending_send(ngx_mcp_endings_t *en);
-static void ngx_mcp_ending_asked(void *data, ngx_mcp_fetch_result_t *res);
-static void ngx_mcp_ending_failed(ngx_mcp_endings_t *en, const char *reason,
-    int64_t us, time_t retry_after);
-static void ngx_mcp_ending_settle(ngx_mcp_endings_t *en, time_t due);
+static void ngx_mcp_ending_changed(void *data, redisReply *reply);
+static void ngx_mcp_ending_on(ngx_mcp_endings_t *en);
 static void ngx_mcp_ending_settled(void *data, redisReply *reply);
 static void ngx_mcp_ending_forget(ngx_mcp_endings_t *en);
 static void ngx_mcp_ending_rest(ngx_mcp_endings_t *en);
@@ -210,8 +206,9 @@ ngx_mcp_ending_taken(void *data, redisReply *reply)
     if (ngx_mcp_ending_unseal(en, sealed) != NGX_OK) {
 
         ngx_log_error(NGX_LOG_ERR, en->vault->log, 0,
-                      "a grant that ended cannot be opened with the keys of "
-                      "mcp_vault_keys: its provider is not told");
+                      "a grant that ended (%*s) cannot be opened with the "
+                      "keys of mcp_vault_keys: its provider is not told",
+                      (size_t) MCP_ENDING_ID, en->id);
 
         /* another node may have the key */
 
@@ -265,9 +262,8 @@ ngx_mcp_ending_unseal(ngx_mcp_endings_t *en, redisReply *sealed)
 static void
 ngx_mcp_ending_next(ngx_mcp_endings_t *en)
 {
-    u_char                  name[MCP_VAULT_NAME];
-    mcp_oauth_grant_e       by;
-    ngx_mcp_main_conf_t    *mmcf;
+    u_char                name[MCP_VAULT_NAME];
+    ngx_mcp_main_conf_t  *mmcf;
 
     mmcf = en->vault->mmcf;
 
@@ -275,10 +271,11 @@ ngx_mcp_ending_next(ngx_mcp_endings_t *en)
                                           (ngx_str_t *) &en->entry.owner
                                                         .credential);
 
-    by = (en->cr && en->cr->type == NGX_MCP_CREDENTIAL_USER)
-         ? mcp_oauth_revoke_by(&en->cr->provider, en->entry.refresh) : 0;
-
-    if (by == 0 || (by == MCP_OAUTH_REVOKE_REFRESH) != en->entry.refresh) {
+    if (en->cr == NULL || en->cr->type != NGX_MCP_CREDENTIAL_USER
+        || mcp_oauth_revoke_by(&en->cr->provider,
+                               en->entry.refresh_token.len != 0)
+           == 0)
+    {
 
         /* not here, or not any more */
 
@@ -317,7 +314,8 @@ ngx_mcp_ending_newer(void *data, ngx_mcp_store_e rc, ngx_mcp_record_t *record)
         return;
     }
 
-    /* its record became a tombstone, so that an active one is a new grant */
+    /* an active record is another grant: this one's became a tombstone, or
+     * this was never in a record */
 
     if (rc == NGX_MCP_STORE_OK && record->state.len == 6
         && ngx_memcmp(record->state.data, "active", 6) == 0)
@@ -332,214 +330,76 @@ ngx_mcp_ending_newer(void *data, ngx_mcp_store_e rc, ngx_mcp_record_t *record)
 }
 
 
-static void
-ngx_mcp_ending_ask(ngx_mcp_endings_t *en)
+/*
+ * The entry as it is now into the place of the one that was taken, due then.
+ * done: when it is there, or whatever becomes of it if its tokens are new.
+ * NGX_ERROR: it is not, and nothing was begun.
+ */
+ngx_int_t
+ngx_mcp_ending_change(ngx_mcp_endings_t *en, time_t due,
+    void (*done)(ngx_mcp_endings_t *en))
 {
-    ngx_uint_t              i;
-    ngx_mcp_credential_t  **crp;
+    u_char     at[NGX_TIME_T_LEN];
+    ngx_str_t  args[3];
 
-    crp = en->vault->mmcf->credentials.elts;
-
-    for (i = 0; crp[i] != en->cr; i++) { /* void */ }
-
-    if (en->closed[i] > ngx_time()) {
-        ngx_mcp_ending_settle(en, en->closed[i] + ngx_random() % 5);
-        return;
-    }
-
-    en->asked_us = ngx_mcp_now_us();
-
-    if (ngx_mcp_ending_send(en) != NGX_OK) {
-        ngx_mcp_ending_failed(en, "credential_provider", -1, -1);
-    }
-}
-
-
-static ngx_int_t
-ngx_mcp_ending_send(ngx_mcp_endings_t *en)
-{
-    u_char                   *p;
-    size_t                    size;
-    mcp_buf_t                 headers, body;
-    mcp_mem_t                 mem;
-    ngx_int_t                 rc;
-    const char               *method;
-    mcp_oauth_request_t      *req;
-    ngx_mcp_credential_t     *cr;
-    ngx_mcp_fetch_request_t   fr;
-
-    cr = en->cr;
-    req = &en->request;
-
-    ngx_memzero(req, sizeof(mcp_oauth_request_t));
-
-    req->provider = &cr->provider;
-    req->auth = cr->provider.auth;
-    req->client_id = *(mcp_str_t *) &cr->client_id;
-    req->client_secret = *(mcp_str_t *) &cr->client_secret;
-    req->grant = en->entry.refresh ? MCP_OAUTH_REVOKE_REFRESH
-                                   : MCP_OAUTH_REVOKE_ACCESS;
-    req->token = en->entry.token;
-
-    mem = ngx_mcp_mem(en->pool);
-
-    if (req->auth == MCP_OAUTH_PRIVATE_KEY_JWT
-        && mcp_assertion_make(&cr->assertion, ngx_time(), &mem,
-                              &req->assertion)
-           != MCP_OK)
+    if (ngx_mcp_ending_seal(en->vault->mmcf, en->pool, &en->entry, en->id,
+                            &args[1])
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    /* three characters for one, at worst */
+    args[0].data = en->id;
+    args[0].len = MCP_ENDING_ID;
+    args[2].data = at;
+    args[2].len = ngx_sprintf(at, "%T", due) - at;
 
-    size = 3 * (req->token.len + req->client_id.len + req->client_secret.len
-                + req->assertion.len) + 1024;
+    en->changed = done;
 
-    p = ngx_pnalloc(en->pool, 2 * size);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    mcp_buf_init(&headers, p, size);
-    mcp_buf_init(&body, p + size, size);
-
-    rc = NGX_ERROR;
-
-    if (mcp_oauth_request(req, &headers, &body) == MCP_OK) {
-
-        ngx_memzero(&fr, sizeof(ngx_mcp_fetch_request_t));
-
-        method = mcp_oauth_method(req);
-
-        fr.conf = &cr->revoke_fetch;
-        fr.method.data = (u_char *) method;
-        fr.method.len = ngx_strlen(method);
-        fr.url = cr->revoke_url;
-        fr.headers.data = headers.start;
-        fr.headers.len = headers.pos - headers.start;
-        fr.body.data = body.start;
-        fr.body.len = body.pos - body.start;
-        fr.max_body = MCP_OAUTH_BODY;
-        fr.done = ngx_mcp_ending_asked;
-        fr.data = en;
-
-        rc = ngx_mcp_fetch_start(&fr, en->vault->log, &en->fetch);
-    }
-
-    ngx_explicit_memzero(p, 2 * size);
-
-    return rc == NGX_AGAIN ? NGX_OK : NGX_ERROR;
+    return ngx_mcp_ending_eval(en, mcp_ending_put_script, args, 3,
+                               ngx_mcp_ending_changed);
 }
 
 
 static void
-ngx_mcp_ending_asked(void *data, ngx_mcp_fetch_result_t *res)
+ngx_mcp_ending_changed(void *data, redisReply *reply)
 {
     ngx_mcp_endings_t *en = data;
 
-    int64_t             us;
-    ngx_uint_t          level;
-    const char         *error;
-    mcp_oauth_class_e   class;
+    en->redis = NULL;
 
-    en->fetch = NULL;
-    us = ngx_mcp_now_us() - en->asked_us;
-
-    if (res->error) {
-        class = res->sent ? MCP_OAUTH_UNKNOWN : MCP_OAUTH_TRANSIENT;
-        error = res->sent ? "no_answer" : "not_sent";
-
-    } else {
-        class = mcp_oauth_revoked(&en->request, res->status,
-                                  (mcp_str_t *) &res->body, &error);
-    }
-
-    if (en->cr->stats) {
-        (void) ngx_atomic_fetch_add(&en->cr->stats->revoked[class - 1], 1);
-    }
-
-    level = (class == MCP_OAUTH_OK || class == MCP_OAUTH_GRANT_DEAD)
-            ? NGX_LOG_INFO : NGX_LOG_ERR;
-
-    ngx_log_error(level, en->vault->log, 0,
-                  "mcp_credential \"%V\": revoke endpoint: %s%s%s (%ui)",
-                  &en->cr->name, mcp_oauth_class_name(class),
-                  error ? ", " : "", error ? error : "", res->status);
-
-    switch (class) {
-
-    case MCP_OAUTH_OK:
-    case MCP_OAUTH_GRANT_DEAD:
-        ngx_mcp_ending_event(en->vault->mmcf, "credential/revoke", "allow",
-                             "credential_ended", &en->entry.owner, us);
-        ngx_mcp_ending_settle(en, 0);
-        return;
-
-    case MCP_OAUTH_CLIENT_BAD:
-        ngx_mcp_ending_failed(en, "credential_client", us, res->retry_after);
-        return;
-
-    case MCP_OAUTH_UNKNOWN:
-        ngx_mcp_ending_failed(en, "credential_unknown", us, res->retry_after);
-        return;
-
-    default:
-        ngx_mcp_ending_failed(en, "credential_provider", us,
-                              res->retry_after);
-    }
-}
-
-
-static void
-ngx_mcp_ending_failed(ngx_mcp_endings_t *en, const char *reason, int64_t us,
-    time_t retry_after)
-{
-    time_t                  now;
-    ngx_uint_t              i;
-    ngx_mcp_credential_t  **crp;
-
-    now = ngx_time();
-
-    ngx_mcp_ending_event(en->vault->mmcf, "credential/revoke", "error", reason,
-                         &en->entry.owner, us);
-
-    if (now - en->entry.begun >= MCP_ENDING_TIME) {
-
-        ngx_log_error(NGX_LOG_ALERT, en->vault->log, 0,
-                      "mcp_credential \"%V\": a grant that ended lives on at "
-                      "its provider, which could not be told for a week",
-                      (ngx_str_t *) &en->entry.owner.credential);
-
-        ngx_mcp_ending_event(en->vault->mmcf, "credential/revoke", "error",
-                             "credential_given_up", &en->entry.owner, -1);
-        ngx_mcp_ending_settle(en, 0);
+    if (en->renewed
+        || (reply && reply->type == REDIS_REPLY_INTEGER && reply->integer))
+    {
+        en->changed(en);
         return;
     }
 
-    crp = en->vault->mmcf->credentials.elts;
+    /* somebody else was faster, or it comes back when the lease ends */
 
-    for (i = 0; en->cr && i < en->vault->mmcf->credentials.nelts; i++) {
-        if (crp[i] == en->cr) {
-            en->closed[i] = mcp_ending_again(en->entry.begun, now,
-                                             retry_after);
-            en->closed[i] = ngx_min(en->closed[i],
-                                    now + NGX_MCP_ENDING_CLOSED);
-        }
-    }
-
-    ngx_mcp_ending_settle(en, mcp_ending_again(en->entry.begun, now,
-                                               retry_after));
+    ngx_mcp_ending_forget(en);
+    ngx_mcp_ending_rest(en);
 }
 
 
 /* due: 0, it is done */
-static void
+void
 ngx_mcp_ending_settle(ngx_mcp_endings_t *en, time_t due)
 {
     ngx_int_t  rc;
     u_char     at[NGX_TIME_T_LEN];
     ngx_str_t  args[2];
+
+    if (due && en->changed) {
+
+        /* the one in Redis is not what it was when it was taken */
+
+        if (ngx_mcp_ending_change(en, due, ngx_mcp_ending_on) != NGX_OK) {
+            ngx_mcp_ending_rest(en);
+        }
+
+        return;
+    }
 
     ngx_mcp_ending_forget(en);
 
@@ -556,6 +416,14 @@ ngx_mcp_ending_settle(ngx_mcp_endings_t *en, time_t due)
     if (rc != NGX_OK) {
         ngx_mcp_ending_rest(en);
     }
+}
+
+
+static void
+ngx_mcp_ending_on(ngx_mcp_endings_t *en)
+{
+    ngx_mcp_ending_forget(en);
+    ngx_mcp_ending_take(en);
 }
 
 
@@ -583,13 +451,14 @@ ngx_mcp_ending_forget(ngx_mcp_endings_t *en)
         return;
     }
 
-    if (en->entry.token.len) {
-        ngx_explicit_memzero(en->entry.token.data, en->entry.token.len);
-    }
+    ngx_mcp_flight_forget(&en->entry.access_token);
+    ngx_mcp_flight_forget(&en->entry.refresh_token);
 
     ngx_memzero(&en->entry, sizeof(mcp_ending_t));
     ngx_memzero(&en->request, sizeof(mcp_oauth_request_t));
     en->cr = NULL;
+    en->changed = NULL;
+    en->renewed = 0;
 
     ngx_destroy_pool(en->pool);
     en->pool = NULL;

@@ -40,8 +40,19 @@ test_entry(void **state)
         "\"refresh_token\":\"d\",\"begun\":\"1\"}",
         "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":1,"
         "\"refresh_token\":\"d\",\"begun\":1}",
+        "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\",\"begun\":1}",
         "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
-        "\"refresh_token\":\"d\",\"access_token\":\"e\",\"begun\":1}",
+        "\"refresh_token\":\"d\",\"access_token\":\"\",\"begun\":1}",
+        "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
+        "\"refresh_token\":\"d\",\"id_token\":\"e\",\"begun\":1}",
+        "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
+        "\"refresh_token\":\"d\",\"expires\":-1,\"begun\":1}",
+        "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
+        "\"refresh_token\":\"d\",\"expires\":1.5,\"begun\":1}",
+        "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
+        "\"refresh_token\":\"d\",\"renewing\":false,\"begun\":1}",
+        "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
+        "\"refresh_token\":\"d\",\"begun\":-1}",
         "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
         "\"refresh_token\":\"d\",\"begun\":1,\"begun\":2}",
         "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
@@ -54,11 +65,18 @@ test_entry(void **state)
     e.owner.credential = str("jira");
     e.owner.issuer = str("https://idp.example.com/\"x");
     e.owner.user = str("00u\xc3\xa9");
-    e.token = str("t\\k");
     e.begun = 1764115200;
 
-    for (i = 0; i < 2; i++) {
-        e.refresh = (unsigned) i & 1;
+    for (i = 1; i < 16; i++) {
+
+        if ((i & 3) == 0) {
+            continue;
+        }
+
+        e.access_token = str((i & 1) ? "a\\k" : "");
+        e.refresh_token = str((i & 2) ? "r\\\\k" : "");
+        e.expires = (i & 4) ? 1764115300 : 0;
+        e.renewing = (i & 8) != 0;
 
         mcp_buf_init(&b, buf, sizeof(buf));
         mcp_ending_write(&b, &e);
@@ -67,14 +85,17 @@ test_entry(void **state)
         text.data = b.start;
         text.len = (size_t) (b.pos - b.start);
 
+        assert_true(text.len <= mcp_ending_size(&e));
         assert_int_equal(mcp_ending_parse(&text, &fx_mem, &got), MCP_OK);
-        assert_int_equal(got.refresh, e.refresh);
+        assert_int_equal(got.expires, e.expires);
+        assert_int_equal(got.renewing, e.renewing);
         assert_int_equal(got.begun, e.begun);
         assert_true(mcp_str_eq(&got.owner.credential, &e.owner.credential));
         assert_true(mcp_str_eq(&got.owner.issuer, &e.owner.issuer));
         assert_true(mcp_str_eq(&got.owner.user, &e.owner.user));
         assert_int_equal(got.owner.client.len, 0);
-        assert_true(mcp_str_eq(&got.token, &e.token));
+        assert_true(mcp_str_eq(&got.access_token, &e.access_token));
+        assert_true(mcp_str_eq(&got.refresh_token, &e.refresh_token));
 
         for (; text.len; text.len--) {
             if (text.data[text.len - 1] != '}') {
@@ -283,6 +304,14 @@ test_answers(void **state)
         }
 
         assert_true((error == NULL) == (cases[i].class == MCP_OAUTH_OK));
+
+        if (cases[i].status == 404 || cases[i].status == 422) {
+
+            /* what is not there is told from what has ended */
+
+            assert_int_equal(error && strcmp(error, "not_found") == 0,
+                             cases[i].class == MCP_OAUTH_GRANT_DEAD);
+        }
     }
 }
 

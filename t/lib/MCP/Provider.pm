@@ -267,6 +267,17 @@ sub revoke {
 }
 
 
+# The access token is over before its time; the grant lives.
+
+sub end_access {
+    my ($self, $grant) = @_;
+    $self->change(sub {
+        $_[0]{access}{sha256_hex($grant->{access_token})}{dead} = 'ended';
+    });
+    return $self;
+}
+
+
 sub families {
     my ($self, $b, $whose) = @_;
     my $f = $b->{families};
@@ -938,6 +949,12 @@ sub revocation {
     my $f = $t && $b->{families}{$t->{family} // ''};
 
     $f = undef if $f && !$own && $f->{client} ne $e->{client};
+
+    # these know access tokens alone, and only those that are good
+
+    $f = undef if $b->{style} =~ /github|slack/
+                  && (!$b->{access}{$hash} || $t->{dead}
+                      || defined $t->{expires} && $t->{expires} <= time);
     $e->{user} = $f->{user} if $f;
     $e->{by} = !$f ? 'unknown' : $b->{refresh}{$hash} ? 'refresh' : 'access';
 
