@@ -168,6 +168,18 @@ like($ask->{params}{message}, qr/"jira"/, 'with words');
 my ($rec) = grep { $_->{ev} eq 'call' } $t->audit_next(1);
 is("$rec->{decision} $rec->{reason}", 'deny no_grant', 'on record');
 
+# it asks the person once, whatever she says; she is not done yet when it comes
+
+for my $action (qw/ accept decline /) {
+    my $r = mcp_post('/jira', rpc('tools/call', { name => 'echo',
+        _meta => $can,
+        inputResponses => { connect => { action => $action } } }),
+        token => token('bob'));
+    ok($r->{json}{result}{isError}, "$action: not asked again");
+    like($r->{json}{result}{content}[0]{text}, qr/\Q$connect\E/,
+         "$action: with the URL");
+}
+
 for (['that knows forms only', { _meta => $form }], ['that cannot', {}]) {
     my ($what, $params) = @$_;
     my $r = mcp_post('/jira', rpc('tools/call', { name => 'echo', %$params }),

@@ -250,6 +250,25 @@ describe('people connect their accounts', { timeout: 300_000 }, () => {
         assert.equal(await heard(page), LIST.trim());
     });
 
+    /* most clients answer when the page is open, and call again at once */
+    test('a client that does not wait asks once', async () => {
+        const [, { era, can }] = kinds;
+        const program = await site.program('eve', { era, can });
+        const client = await program.connect();
+        let asked = 0;
+
+        client.setRequestHandler('elicitation/create', () => {
+            asked++;
+            return { action: 'accept' };
+        });
+
+        const { isError, content } = await client.callTool({
+            name: 'search_issues', arguments: { query: 'nginx' } });
+        assert.equal(isError, true);
+        assert.ok(content[0].text.includes(`${site.home}start/tracker?ticket=`));
+        assert.equal(asked, 1);
+    });
+
     test('a name that is long', async () => {
         const eve = await site.person('eve', {
             viewport: { width: 360, height: 640 } });
