@@ -52,6 +52,8 @@ UNIT_TESTS := $(patsubst t/unit/%.c,$(UNIT)/%,$(wildcard t/unit/test_*.c))
 T          := $(sort $(wildcard t/*.t))
 MINT       := $(if $(wildcard t/lib/mint.c),$(BUILD)/mint)
 
+BROWSER    := chromium libnss3-tools
+
 MODULES_DIR := /usr/lib/nginx/modules
 SBIN_DIR    := /usr/sbin
 MAN_DIR     := /usr/share/man/man8
@@ -82,8 +84,8 @@ BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
          $(if $(CHECK),--check) $(if $(INSTRUCTIONS),--instructions)
 
 
-.PHONY: help deps build san valgrind lint unit-build unit prove e2e test bench \
-        test-valgrind test-valgrind-run run install clean
+.PHONY: help deps build san valgrind lint unit-build unit prove e2e pictures \
+        test bench test-valgrind test-valgrind-run run install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
@@ -94,6 +96,7 @@ help:
 	@echo 'make unit       unit tests of core/; SAN=1'
 	@echo 'make prove      tests with a real nginx; T="t/a.t t/b.t"; SAN=1'
 	@echo 'make e2e        official MCP clients and servers against it'
+	@echo 'make pictures   docs/pictures, as Chromium shows the pages'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
 	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
@@ -162,13 +165,25 @@ unit: unit-build
 prove: $(TEST_NEEDS)
 	@perl t/lib/run-tests prove $(T)
 
-e2e: build $(MINT)
+# with a browser, which nothing else needs
+
+e2e:
+	@MCP_DEPS_EXTRA='$(BROWSER)' $(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build $(MINT)
 	@perl t/lib/run-tests e2e t/e2e/run
+
+pictures:
+	@MCP_DEPS_EXTRA='$(BROWSER) pngquant' $(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build
+	@mkdir -p docs/pictures
+	@MCP_PICTURES='$(TOP)/docs/pictures' t/e2e/run connect_pictures.mjs
+	@pngquant --force --ext .png --strip 64 docs/pictures/*.png
 
 # one after the other, whatever -j says
 
 test:
-	@$(MAKE) --no-print-directory deps
+	@MCP_DEPS_EXTRA='$(if $(SAN),,$(BROWSER))' \
+	    $(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory unit-build $(TEST_NEEDS)
 	@perl t/lib/run-tests lint build-aux/lint \

@@ -168,6 +168,18 @@ like($ask->{params}{message}, qr/"jira"/, 'with words');
 my ($rec) = grep { $_->{ev} eq 'call' } $t->audit_next(1);
 is("$rec->{decision} $rec->{reason}", 'deny no_grant', 'on record');
 
+# it asks the person once, whatever she says; she is not done yet when it comes
+
+for my $action (qw/ accept decline /) {
+    my $r = mcp_post('/jira', rpc('tools/call', { name => 'echo',
+        _meta => $can,
+        inputResponses => { connect => { action => $action } } }),
+        token => token('bob'));
+    ok($r->{json}{result}{isError}, "$action: not asked again");
+    like($r->{json}{result}{content}[0]{text}, qr/\Q$connect\E/,
+         "$action: with the URL");
+}
+
 for (['that knows forms only', { _meta => $form }], ['that cannot', {}]) {
     my ($what, $params) = @$_;
     my $r = mcp_post('/jira', rpc('tools/call', { name => 'echo', %$params }),
@@ -181,6 +193,18 @@ my $p = mcp_post('/jira', rpc('prompts/get', { name => 'x' }),
                  token => token('bob'));
 is($p->{json}{error}{code}, 403, 'no tool: an error');
 like($p->{json}{error}{message}, qr/\Q$connect\E/, 'with the URL');
+
+# who cannot discover the server cannot call, and would never be asked
+
+$t->audit_next(0);
+$up->requests_next(0);
+$m = mcp_post('/jira', rpc('server/discover', {}), token => token('bob'));
+is("@{$m->{json}{result}{supportedVersions} || []}", '2026-07-28',
+   'server/discover: which era');
+is($m->{json}{result}{ttlMs}, 0, 'not to be kept');
+is(scalar(() = $up->requests_next(0)), 0, 'said by the gateway');
+($rec) = grep { $_->{method} eq 'server/discover' } $t->audit_next(1);
+is("$rec->{decision} $rec->{reason}", 'deny no_grant', 'on record');
 
 for my $cap ({ elicitation => { url => {} } }, {}) {
     my $r = mcp_post('/jira', { jsonrpc => '2.0', id => 1,

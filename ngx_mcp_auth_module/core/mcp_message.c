@@ -58,7 +58,7 @@ static int msg_finish(mcp_message_t *m);
 #define KEYS_END       { { 0, NULL }, MCP_S_NONE }
 #define MCP_PREFIX     "io.modelcontextprotocol/"
 
-static const msg_key_t  msg_keys[MCP_C_STRICT][12] = {
+static const msg_key_t  msg_keys[MCP_C_STRICT][13] = {
     [MCP_C_ENVELOPE] = {
         K("jsonrpc", MCP_F_JSONRPC), K("id", MCP_S_ID),
         K("method", MCP_F_METHOD), K("params", MCP_S_PARAMS),
@@ -71,7 +71,8 @@ static const msg_key_t  msg_keys[MCP_C_STRICT][12] = {
         K("notifications", MCP_S_NOTIFICATIONS),
         K("protocolVersion", MCP_F_INIT_VERSION),
         K("clientInfo", MCP_S_INIT_AGENT),
-        K("capabilities", MCP_S_INIT_CAPABILITIES), KEYS_END
+        K("capabilities", MCP_S_INIT_CAPABILITIES),
+        K("inputResponses", MCP_S_RESPONSES), KEYS_END
     },
     [MCP_C_META] = {
         K(MCP_PREFIX "protocolVersion", MCP_F_CLAIM),
@@ -527,6 +528,7 @@ msg_open(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
                                                   0 },
         [MCP_S_ELICITATION - MCP_F_MAX] = { MCP_C_ELICITATION, NULL, 0 },
         [MCP_S_ELICITATION_URL - MCP_F_MAX] = { MCP_C_MAX, NULL, 0 },
+        [MCP_S_RESPONSES - MCP_F_MAX] = { MCP_C_MAX, NULL, 0 },
         [MCP_S_URIS - MCP_F_MAX] = { MCP_C_URIS, NULL, 0 },
         [MCP_S_TASK_IDS - MCP_F_MAX] = { MCP_C_TASK_IDS, NULL, 0 }
     };
@@ -559,8 +561,9 @@ msg_open(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
 
     m->capabilities |= (right && slot == MCP_S_CAPABILITIES);
     m->elicit_url |= (right && slot == MCP_S_ELICITATION_URL);
+    m->answers |= (right && slot == MCP_S_RESPONSES);
 
-    if (right && slot != MCP_S_ELICITATION_URL) {
+    if (right && slot != MCP_S_ELICITATION_URL && slot != MCP_S_RESPONSES) {
         p->context[ev->depth + 1] = slots[slot - MCP_F_MAX].context;
         p->scan.capture = (slot == MCP_S_URIS || slot == MCP_S_TASK_IDS);
         return MCP_OK;

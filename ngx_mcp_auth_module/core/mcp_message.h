@@ -149,6 +149,8 @@ typedef struct mcp_message_s {
     unsigned             elicit_url:1;  /* the client said that it opens URLs:
                                            capability elicitation.url, of
                                            _meta or of initialize */
+    unsigned             answers:1;     /* it was asked already: there are
+                                           inputResponses */
 
     struct mcp_message_parse_s  *parse; /* private, in the arena */
 } mcp_message_t;

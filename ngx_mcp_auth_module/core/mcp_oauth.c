@@ -87,6 +87,7 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
     /* single use, and the old access token ends with it */
 
     { .name = "github",
+      .title = mcp_string("GitHub"),
       .token_endpoint =
           mcp_string("https://github.com/login/oauth/access_token"),
       .authorize_endpoint =
@@ -98,6 +99,7 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
       .keepalive = 30 * 86400 },
 
     { .name = "atlassian",
+      .title = mcp_string("Atlassian"),
       .token_endpoint = mcp_string("https://auth.atlassian.com/oauth/token"),
       .authorize_endpoint = mcp_string("https://auth.atlassian.com/authorize"),
       .authorize_extra =
@@ -110,6 +112,7 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
       .keepalive = 30 * 86400 },
 
     { .name = "slack",
+      .title = mcp_string("Slack"),
       .token_endpoint = mcp_string("https://slack.com/api/oauth.v2.access"),
       .authorize_endpoint =
           mcp_string("https://slack.com/oauth/v2/authorize"),
@@ -120,6 +123,7 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
       .within = mcp_string("authed_user") },
 
     { .name = "google",
+      .title = mcp_string("Google"),
       .token_endpoint = mcp_string("https://oauth2.googleapis.com/token"),
       .authorize_endpoint =
           mcp_string("https://accounts.google.com/o/oauth2/v2/auth"),
@@ -133,6 +137,7 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
     /* endpoints have the tenant in them: to be configured */
 
     { .name = "entra",
+      .title = mcp_string("Microsoft Entra"),
       .auth = MCP_OAUTH_POST,
       .pkce = 1,
       .grace = -1,
@@ -140,6 +145,7 @@ static const mcp_oauth_provider_t  mcp_oauth_providers[] = {
       .keepalive = 30 * 86400 },
 
     { .name = "okta",
+      .title = mcp_string("Okta"),
       .auth = MCP_OAUTH_BASIC,
       .rotates = 1,
       .pkce = 1,

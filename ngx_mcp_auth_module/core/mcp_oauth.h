@@ -50,6 +50,7 @@ typedef enum {
 
 typedef struct {
     const char          *name;
+    mcp_str_t            title;                 /* for people; or empty */
     mcp_str_t            token_endpoint;        /* empty: to be configured */
     mcp_str_t            authorize_endpoint;
     mcp_str_t            revoke_endpoint;

@@ -50,24 +50,28 @@ const char  mcp_page_style[] =
     "h2,dd,strong,button,.scopes li{unicode-bidi:isolate}"
 
     "ul{list-style:none;margin:0;padding:0}"
-    "dl{display:grid;grid-template-columns:max-content 1fr;"
+    "dl{display:grid;grid-template-columns:minmax(8.5rem,max-content) 1fr;"
         "gap:.25rem 1rem;margin:.75rem 0}"
     "dt{color:var(--soft)}"
     "dd{margin:0;min-width:0;overflow-wrap:anywhere}"
     "code{font:.875rem/1.5 ui-monospace,monospace}"
     ".card{background:var(--card);border:1px solid var(--line);"
-        "border-radius:.5rem;padding:1rem;margin:0 0 1rem}"
+        "border-radius:.5rem;padding:1.25rem;margin:1rem 0}"
+    ".card>:first-child{margin-top:0}"
+    ".card>:last-child{margin-bottom:0}"
     ".state{font-weight:600}"
     ".good{color:var(--good)}"
     ".bad{color:var(--bad)}"
     ".soft{color:var(--soft);font-size:.875rem}"
     "form{margin:0}"
-    ".acts{display:flex;flex-wrap:wrap;gap:.75rem;margin:.75rem 0 0}"
-    "button,.button{display:inline-block;font:inherit;padding:.5rem 1rem;"
+    ".acts{display:flex;flex-wrap:wrap;gap:.75rem;margin:1rem 0 0}"
+    "button,.button{display:inline-flex;align-items:center;"
+        "justify-content:center;font:inherit;padding:.5rem 1rem;"
         "min-height:2.75rem;max-width:100%;border-radius:.375rem;"
         "border:1px solid var(--act);background:var(--act);"
         "color:var(--act-ink);text-align:center;text-decoration:none;"
         "overflow-wrap:anywhere;cursor:pointer}"
+    "button:hover,.button:hover{text-decoration:underline}"
     ".plain{background:transparent;color:var(--act)}"
     "a{color:var(--act)}"
     "a.button{color:var(--act-ink)}"
@@ -93,7 +97,7 @@ mcp_page_list(mcp_buf_t *b, const mcp_str_t *path, const mcp_str_t *person,
     mcp_buf_lit(b, "</strong>.</p>\n");
 
     if (nrows) {
-        mcp_buf_lit(b, "<ul>\n");
+        mcp_buf_lit(b, "<ul role=\"list\">\n");
 
         for (i = 0; i < nrows; i++) {
             mcp_page_row(b, path, &rows[i]);
@@ -114,6 +118,8 @@ mcp_page_list(mcp_buf_t *b, const mcp_str_t *path, const mcp_str_t *person,
 static void
 mcp_page_row(mcp_buf_t *b, const mcp_str_t *path, const mcp_page_row_t *row)
 {
+    unsigned char  *before, *facts;
+
     static const struct {
         const char  *class;
         const char  *text;
@@ -130,7 +136,11 @@ mcp_page_row(mcp_buf_t *b, const mcp_str_t *path, const mcp_page_row_t *row)
     mcp_page_put(b, states[row->state].class);
     mcp_buf_lit(b, "\">");
     mcp_page_put(b, states[row->state].text);
-    mcp_buf_lit(b, "</p>\n<dl>\n");
+    mcp_buf_lit(b, "</p>\n");
+
+    before = b->pos;
+    mcp_buf_lit(b, "<dl>\n");
+    facts = b->pos;
 
     mcp_page_text(b, "Provider", &row->provider);
 
@@ -139,10 +149,16 @@ mcp_page_row(mcp_buf_t *b, const mcp_str_t *path, const mcp_page_row_t *row)
         mcp_page_date(b, "Last used", row->used);
         mcp_page_date(b, "Last renewed", row->renewed);
         mcp_page_date(b, "Expires", row->expires);
-        mcp_page_scopes(b, "May", &row->scope);
+        mcp_page_scopes(b, "Granted", &row->scope);
     }
 
-    mcp_buf_lit(b, "</dl>\n");
+    if (b->pos == facts) {
+        b->pos = before;
+
+    } else {
+        mcp_buf_lit(b, "</dl>\n");
+    }
+
     mcp_page_actions(b, path, row);
     mcp_buf_lit(b, "</li>\n");
 }
@@ -240,11 +256,11 @@ mcp_page_message(mcp_buf_t *b, const mcp_str_t *path, const char *title,
     }
 
     if (link) {
-        mcp_buf_lit(b, "<p><a class=\"button\" href=\"");
+        mcp_buf_lit(b, "<div class=\"acts\"><a class=\"button\" href=\"");
         mcp_page_path(b, path, link_path, NULL);
         mcp_buf_lit(b, "\">");
         mcp_page_put(b, link);
-        mcp_buf_lit(b, "</a></p>\n");
+        mcp_buf_lit(b, "</a></div>\n");
     }
 
     mcp_buf_lit(b, "</div>\n");
@@ -368,7 +384,8 @@ mcp_page_scopes(mcp_buf_t *b, const char *what, const mcp_str_t *scope)
         if (count == 0) {
             mcp_buf_lit(b, "<dt>");
             mcp_page_put(b, what);
-            mcp_buf_lit(b, "</dt><dd><ul class=\"scopes\">\n");
+            mcp_buf_lit(b, "</dt><dd>"
+                           "<ul role=\"list\" class=\"scopes\">\n");
         }
 
         if (count++ == MCP_PAGE_NSCOPES || n > left) {

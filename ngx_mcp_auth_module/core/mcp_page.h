@@ -37,7 +37,7 @@ typedef enum {
 /* One credential of the list. */
 typedef struct {
     mcp_str_t            name;
-    mcp_str_t            provider;
+    mcp_str_t            provider;      /* empty: nothing to be said */
     mcp_page_state_e     state;
     int64_t              since;         /* s since the epoch; 0: not said */
     int64_t              used;          /* likewise: last, to some minutes */

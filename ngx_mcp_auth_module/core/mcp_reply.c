@@ -159,6 +159,18 @@ mcp_reply_connect(mcp_buf_t *b, const mcp_str_t *rpc_id, mcp_era_e era,
 
 
 void
+mcp_reply_discover(mcp_buf_t *b, const mcp_str_t *id)
+{
+    mcp_reply_begin(b, id);
+    mcp_buf_lit(b, ",\"result\":{\"resultType\":\"complete\","
+                   "\"supportedVersions\":[\"2026-07-28\"],"
+                   "\"capabilities\":{\"tools\":{},\"prompts\":{},"
+                   "\"resources\":{}},"
+                   "\"ttlMs\":0,\"cacheScope\":\"private\"}}");
+}
+
+
+void
 mcp_reply_version(mcp_buf_t *b, const mcp_str_t *id,
     const mcp_str_t *requested)
 {

@@ -44,6 +44,13 @@ void mcp_reply_connect(mcp_buf_t *b, const mcp_str_t *rpc_id, mcp_era_e era,
     unsigned elicit, unsigned tool, const mcp_str_t *url,
     const mcp_str_t *text, const mcp_str_t *id, int *code);
 
+/*
+ * What server/discover is answered with while the person has no grant: a client
+ * that does not learn this cannot call, and so could not be told where to
+ * connect (facts/mcp.md 2.5).  Not to be kept: the server's own answer follows.
+ */
+void mcp_reply_discover(mcp_buf_t *b, const mcp_str_t *id);
+
 /* -32022 with data.supported and data.requested. */
 void mcp_reply_version(mcp_buf_t *b, const mcp_str_t *id,
     const mcp_str_t *requested);

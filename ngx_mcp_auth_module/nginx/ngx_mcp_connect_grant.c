@@ -148,8 +148,7 @@ ngx_mcp_grant_confirm(ngx_mcp_connect_ctx_t *cc)
     ngx_memzero(&row, sizeof(mcp_page_row_t));
 
     row.name = *(mcp_str_t *) &cr->name;
-    row.provider.data = (u_char *) cr->provider.name;
-    row.provider.len = ngx_strlen(cr->provider.name);
+    row.provider = cr->provider.title;
     row.scope = *(mcp_str_t *) &cr->scope;
 
     if (p == NULL

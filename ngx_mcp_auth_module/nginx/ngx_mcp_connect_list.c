@@ -49,7 +49,6 @@ ngx_mcp_connect_list(ngx_mcp_connect_ctx_t *cc)
 static void
 ngx_mcp_list_next(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
 {
-    const char             *name;
     mcp_page_row_t         *row;
     ngx_mcp_credential_t  **crp;
 
@@ -59,9 +58,7 @@ ngx_mcp_list_next(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
         row = (mcp_page_row_t *) cc->rows + cc->row;
 
         row->name = *(mcp_str_t *) &crp[cc->row]->name;
-        name = crp[cc->row]->provider.name;
-        row->provider.data = (u_char *) name;
-        row->provider.len = ngx_strlen(name);
+        row->provider = crp[cc->row]->provider.title;
         row->state = MCP_PAGE_UNKNOWN;
 
         if (ngx_mcp_connect_csrf(cc, "disconnect", &crp[cc->row]->name,

@@ -52,7 +52,7 @@ static const ngx_mcp_sentence_t  ngx_mcp_sentences[] = {
       "ours. Begin again, here.", NGX_MCP_HOME },
     { NGX_HTTP_FORBIDDEN, "Somebody else",
       "This was begun by somebody else than who is signed in here. Nothing was "
-      "connected.", NGX_MCP_HOME },
+      "connected. If both are you, sign out, and begin again.", NGX_MCP_HOME },
     { NGX_HTTP_FORBIDDEN, "Not signed in",
       "The sign-in did not succeed, or was not finished. Try again; if it "
       "stays so, tell whoever runs this gateway.", "Sign in", "login" },
@@ -61,7 +61,7 @@ static const ngx_mcp_sentence_t  ngx_mcp_sentences[] = {
       "Sign in", "login" },
     { NGX_HTTP_FORBIDDEN, "Too late",
       "This page was open for too long, or is of another session. Nothing was "
-      "changed.", NGX_MCP_HOME },
+      "changed. Begin again.", NGX_MCP_HOME },
     { NGX_HTTP_FORBIDDEN, "Too late",
       "This address was used already, or is older than ten minutes. Make the "
       "call again, or connect the account from here.", NGX_MCP_HOME },
@@ -70,7 +70,8 @@ static const ngx_mcp_sentence_t  ngx_mcp_sentences[] = {
       "somebody gave it to you, tell whoever runs this gateway.",
       NGX_MCP_HOME },
     { NGX_HTTP_FORBIDDEN, "Not connected",
-      "It was not agreed to, so nothing was connected.", NGX_MCP_HOME },
+      "It was not agreed to, so nothing was connected. You can begin again at "
+      "any time.", NGX_MCP_HOME },
     { NGX_HTTP_BAD_GATEWAY, "Not connected",
       "The other side did not answer as it should, and nothing was connected. "
       "Try again; if it stays so, tell whoever runs this gateway.",

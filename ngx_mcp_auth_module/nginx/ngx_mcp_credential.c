@@ -182,12 +182,21 @@ static ngx_int_t
 ngx_mcp_credential_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_credential_t *cr, const char *reason)
 {
-    ngx_int_t  rc;
-    ngx_str_t  url;
+    ngx_int_t       rc;
+    ngx_str_t       url;
+    mcp_message_t  *m;
 
     url = cr->connect_url;
+    m = ctx->message;
 
-    if (cr->connect && ctx->message && ctx->message->kind == MCP_REQUEST) {
+    if (m && m->kind == MCP_REQUEST
+        && m->method_class == MCP_METHOD_DISCOVER)
+    {
+        ctx->state = NGX_MCP_REFUSED;
+        return ngx_mcp_reply_discover(r, ctx, reason);
+    }
+
+    if (cr->connect && m && m->kind == MCP_REQUEST) {
 
         rc = ngx_mcp_ticket_get(r, ctx, cr, reason, &url);
 

@@ -251,6 +251,10 @@ ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 /*
  * Only calls, prompts and reads may ask for input in the modern era; a legacy
  * client said in its initialize what it can do, which is in its session.
+ *
+ * Asked is once: a client answers as soon as the person has seen the address,
+ * or declined, and calls again, long before she is done.  What it hears then is
+ * what a model can read.
  */
 ngx_int_t
 ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
@@ -278,7 +282,8 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     }
 
     elicit = (m->era == MCP_ERA_MODERN)
-             ? (m->elicit_url && m->method_class == MCP_METHOD_TARGET)
+             ? (m->elicit_url && !m->answers
+                && m->method_class == MCP_METHOD_TARGET)
              : (m->elicit_url || ctx->session_elicit);
 
     size = cr->name.len + url->len + 256;
@@ -313,6 +318,32 @@ ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     if (code == 0) {
         ctx->has_rpc_code = 0;
     }
+
+    return ngx_mcp_reply_send(r, ctx, NGX_HTTP_OK, &body);
+}
+
+
+ngx_int_t
+ngx_mcp_reply_discover(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    const char *reason)
+{
+    mcp_buf_t       b;
+    ngx_str_t       body;
+    mcp_message_t  *m;
+
+    m = ctx->message;
+
+    if (ngx_mcp_reply_buf(r, &b, m->id.len + 256) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    mcp_reply_discover(&b, &m->id);
+
+    body.data = b.start;
+    body.len = b.pos - b.start;
+
+    ngx_mcp_reply_note(ctx, "deny", reason, 0);
+    ctx->has_rpc_code = 0;
 
     return ngx_mcp_reply_send(r, ctx, NGX_HTTP_OK, &body);
 }

@@ -50,6 +50,11 @@ ngx_int_t ngx_mcp_reply_denied(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 ngx_int_t ngx_mcp_reply_connect(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ngx_mcp_credential_t *cr, ngx_str_t *url, const char *reason);
 
+/* server/discover of somebody without a grant: never denied, and it does not
+ * reach the server. */
+ngx_int_t ngx_mcp_reply_discover(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
+    const char *reason);
+
 /* The message could not be accepted. */
 ngx_int_t ngx_mcp_reply_fault(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     mcp_fault_t *fault);

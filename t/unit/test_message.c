@@ -189,11 +189,13 @@ dump(char *log, int rc, const mcp_message_t *m)
     size_t    n;
     unsigned  i;
 
-    n = (size_t) sprintf(log, "%d %d %s|%d %d %d|%u %u %u|%u %u|%u-%u\n", rc,
-                         m->fault.code, m->fault.http ? m->fault.reason : "",
+    n = (size_t) sprintf(log, "%d %d %s|%d %d %d|%u %u %u|%u %u|%u %u-%u\n",
+                         rc, m->fault.code,
+                         m->fault.http ? m->fault.reason : "",
                          m->kind, m->method_class, m->target_kind, m->claim,
                          m->capabilities, m->ntasks, m->narg_keys, m->nargs,
-                         (unsigned) m->args_start, (unsigned) m->args_end);
+                         m->answers, (unsigned) m->args_start,
+                         (unsigned) m->args_end);
     n = put(log, n, "method", &m->method);
     n = put(log, n, "id", &m->id);
     n = put(log, n, "target", &m->target);
@@ -756,6 +758,35 @@ test_meta(void **state)
         "\"traceparent\":{\"a\":[]}}")), MCP_OK);
     assert_int_equal(m.agent_name.len, 0);
     assert_false(m.capabilities);
+}
+
+
+/* What is in them is the server's to read: only that they are there. */
+static void
+test_responses(void **state)
+{
+    mcp_message_t  m;
+
+    static const char  with[] = REQ("tools/call", "\"inputResponses\":{"
+        "\"a\":{\"action\":\"accept\",\"name\":\"x\"}},\"name\":\"t\"");
+
+    (void) state;
+
+    assert_int_equal(feed_str(&m, with), MCP_OK);
+    assert_true(m.answers);
+    eq(&m.target, "t");
+    same_in_pieces(with, strlen(with));
+
+    assert_int_equal(feed_str(&m, CALL("\"inputResponses\":{}")), MCP_OK);
+    assert_false(m.answers);
+
+    assert_int_equal(feed_str(&m, REQ("tools/call",
+        "\"inputResponses\":1,\"name\":\"t\"")), MCP_OK);
+    assert_false(m.answers);
+
+    /* nobody reads them elsewhere than we do */
+    assert_int_equal(feed_str(&m, REQ("tools/call",
+        "\"InputResponses\":{},\"name\":\"t\"")), MCP_ERROR);
 }
 
 
@@ -1428,6 +1459,7 @@ main(void)
         cmocka_unit_test(test_splits),
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_meta),
+        cmocka_unit_test(test_responses),
         cmocka_unit_test(test_listen),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_values),

@@ -268,6 +268,19 @@ test_pages(void **state)
     assert_int_equal(count(buf, ">Has to be connected again.<"), 1);
     assert_int_equal(count(buf, "is not known now.<"), 1);
 
+    /* nothing to say of it: no list of nothing */
+
+    rows[0].provider.len = 0;
+
+    mcp_buf_init(&b, buf, MCP_PAGE_SIZE + MCP_PAGE_ROW);
+    mcp_page_list(&b, &path, &text, rows, 1, &ticket);
+    *b.pos = '\0';
+    whole(buf);
+    assert_int_equal(count(buf, "<dl"), 0);
+    assert_int_equal(count(buf, "aria-label=\"Connect: "), 1);
+
+    rows[0].provider = text;
+
     mcp_buf_init(&b, buf, MCP_PAGE_SIZE);
     mcp_page_list(&b, &path, &text, rows, 0, &ticket);
     assert_int_equal(b.overflow, 0);

@@ -210,6 +210,24 @@ test_tool_error(void **state)
 
 
 static void
+test_discover(void **state)
+{
+    mcp_str_t  id;
+
+    (void) state;
+
+    id = str("\"d-1\"");
+
+    begin();
+    mcp_reply_discover(&b, &id);
+    expect_json(HEAD "\"d-1\",\"result\":{\"resultType\":\"complete\","
+                "\"supportedVersions\":[\"2026-07-28\"],\"capabilities\":{"
+                "\"tools\":{},\"prompts\":{},\"resources\":{}},"
+                "\"ttlMs\":0,\"cacheScope\":\"private\"}}");
+}
+
+
+static void
 test_version(void **state)
 {
     mcp_str_t  id, requested;
@@ -331,6 +349,7 @@ main(void)
         cmocka_unit_test(test_error),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_tool_error),
+        cmocka_unit_test(test_discover),
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_challenge),
         cmocka_unit_test(test_metadata)

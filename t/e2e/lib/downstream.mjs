@@ -38,14 +38,19 @@ export class Downstream {
     #provider;
 
     requests = [];              /* { grant, client, status, error } */
+    issued = [];                /* { grant, user, refresh } */
+    revocations = [];           /* { token, client, status } */
     tokens = [];                /* all that it gave out, and codes */
     seconds = 600;              /* the life of an access token */
     resource = 'https://api.acme.example/issues';
 
-    /* people: logins; subjects: the Issuer whose tokens are exchanged */
-    constructor(people, subjects) {
+    /* people: logins; subjects: the Issuer whose tokens are exchanged;
+     * redirects: more addresses to which people come back */
+    constructor(people, subjects, { host = 'localhost', redirects = [] } = {}) {
         this.people = people;
         this.subjects = subjects;
+        this.host = host;
+        this.redirects = redirects;
 
         const { privateKey, publicKey } = pair('ec',
                                                { namedCurve: 'prime256v1' });
@@ -58,11 +63,11 @@ export class Downstream {
     }
 
     async start() {
-        this.#server = createServer(certificate(), (req, res) =>
+        this.#server = createServer(certificate(this.host), (req, res) =>
             this.#provider.callback()(req, res));
         this.#server.listen(0, '127.0.0.1');
         await once(this.#server, 'listening');
-        this.url = `https://localhost:${this.#server.address().port}`;
+        this.url = `https://${this.host}:${this.#server.address().port}`;
         this.#provider = this.#make();
         return this;
     }
@@ -146,7 +151,8 @@ export class Downstream {
                          token_endpoint_auth_signing_alg: 'ES256' }),
                 client('people', 'client_secret_post',
                        ['authorization_code', 'refresh_token'],
-                       { redirect_uris: [CALLBACK], response_types: ['code'],
+                       { redirect_uris: [CALLBACK, ...this.redirects],
+                         response_types: ['code'],
                          application_type: 'native' }),
                 client('broker', 'client_secret_basic', [EXCHANGE]),
             ],
@@ -154,6 +160,7 @@ export class Downstream {
             features: {
                 devInteractions: { enabled: true },
                 clientCredentials: { enabled: true },
+                revocation: { enabled: true },
                 resourceIndicators: {
                     enabled: true,
                     useGrantedResource: () => true,
@@ -168,6 +175,12 @@ export class Downstream {
 
         provider.use(async (ctx, next) => {
             await next();
+            if (ctx.path === '/token/revocation') {
+                this.revocations.push({
+                    token: ctx.oidc?.params?.token, status: ctx.status,
+                    client: ctx.oidc?.entities.Client?.clientId,
+                });
+            }
             if (ctx.path !== '/token') {
                 return;
             }
@@ -176,6 +189,13 @@ export class Downstream {
                 client: ctx.oidc?.entities.Client?.clientId,
                 status: ctx.status, error: ctx.body?.error_description,
             });
+            if (ctx.status === 200) {
+                this.issued.push({
+                    grant: this.requests.at(-1).grant,
+                    user: ctx.oidc?.entities.Account?.accountId,
+                    refresh: ctx.body.refresh_token,
+                });
+            }
             this.tokens.push(ctx.body?.access_token, ctx.body?.refresh_token,
                              ctx.oidc?.params?.client_assertion);
         });

@@ -23,14 +23,18 @@ import { authority, certificate } from './tls.mjs';
 export class Gateway {
     secret = `s-${randomUUID()}`;   /* what arrives upstream */
 
+    constructor(host = '127.0.0.1') {
+        this.host = host;
+    }
+
     /* template: a file beside this one's parent; files: name -> what else it
      * names, for nginx's directory */
-    async start(template, values, files = {}) {
-        const { key, cert } = certificate();
-        const port = await freePort();
+    async start(template, values, files = {}, port = undefined) {
+        const { key, cert } = certificate(this.host);
+        port ??= await freePort();
 
         onSignal();
-        this.url = `https://127.0.0.1:${port}`;
+        this.url = `https://${this.host}:${port}`;
         try {
             this.reference = await startEverything();
             this.legacy = await new Recorder(this.reference.port).start();

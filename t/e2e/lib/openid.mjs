@@ -87,17 +87,19 @@ export class OpenId {
     seconds = 600;          /* the life of an access token */
     audience;               /* of all tokens; default: the resource */
 
-    /* people: login -> groups */
-    constructor(people) {
+    /* people: login -> groups; clients: that an administrator made */
+    constructor(people, { host = 'localhost', clients = [] } = {}) {
         this.people = people;
+        this.host = host;
+        this.clients = clients;
     }
 
     async start() {
-        this.#server = createServer(certificate(), (req, res) =>
+        this.#server = createServer(certificate(this.host), (req, res) =>
             this.#serve(req, res));
         this.#server.listen(0, '127.0.0.1');
         await once(this.#server, 'listening');
-        this.url = `https://localhost:${this.#server.address().port}`;
+        this.url = `https://${this.host}:${this.#server.address().port}`;
         this.rotate();
         return this;
     }
@@ -163,8 +165,12 @@ export class OpenId {
             jwks: { keys: [this.#jwk] },
             cookies: { keys: ['not a secret'] },
             scopes: [...REGISTERED, ...scopes],
+            clients: this.clients,
+            claims: this.clients.length ? { profile: ['name'] } : {},
+            conformIdTokenClaims: false,
             findAccount: (ctx, login) => this.people[login] && {
-                accountId: login, claims: () => ({ sub: login }) },
+                accountId: login, claims: () => ({ sub: login,
+                    name: login[0].toUpperCase() + login.slice(1) }) },
             extraTokenClaims: (ctx, token) => ({
                 groups: this.people[token.accountId] }),
             issueRefreshToken: (ctx, client) =>

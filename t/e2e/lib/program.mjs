@@ -25,9 +25,9 @@ const modern = (mode) => ({
     unauthorized: modernClient.UnauthorizedError,
     transport: (url, options) => new modernClient
         .StreamableHTTPClientTransport(new URL(url), options),
-    client: () => new modernClient.Client(
+    client: (options) => new modernClient.Client(
         { name: 'e2e-login', version: '1.0.0' },
-        { versionNegotiation: { mode } }),
+        { ...options, versionNegotiation: { mode } }),
     finish: (transport, params) => transport.finishAuth(params),
 });
 
@@ -37,8 +37,8 @@ export const eras = {
         unauthorized: LegacyUnauthorized,
         transport: (url, options) => new LegacyTransport(new URL(url),
                                                          options),
-        client: () => new LegacyClient({ name: 'e2e-login',
-                                         version: '1.0.0' }),
+        client: (options) => new LegacyClient({ name: 'e2e-login',
+                                                version: '1.0.0' }, options),
         /* RFC 9207's iss is not known to this one */
         finish: (transport, params) =>
             transport.finishAuth(params.get('code')),
@@ -102,13 +102,18 @@ class Store {
 export class Program {
     /*
      * of: one of eras; url: of the MCP server; browser: of the person;
-     * transport: more options of the client's
+     * transport: more options of the client's; can: what the client can do;
+     * prepare: called with each new client
      */
-    constructor(of, url, browser, { transport, ...options } = {}) {
+    constructor(of, url, browser,
+                { transport, can, prepare, ...options } = {})
+    {
         this.era = of;
         this.url = url;
         this.browser = browser;
         this.options = transport;
+        this.can = can;
+        this.prepare = prepare;
         this.store = new Store(options);
     }
 
@@ -125,7 +130,8 @@ export class Program {
         await this.leave();
         this.transport = this.era.transport(this.url, {
             ...this.options, authProvider: this.store });
-        this.client = this.era.client();
+        this.client = this.era.client(this.can);
+        this.prepare?.(this.client);
         await this.client.connect(this.transport);
         return this.client;
     }

@@ -17,6 +17,12 @@ export class Redis {
         chmodSync(this.dir, 0o711);
         this.port = await freePort();
         this.socket = join(this.dir, 'socket');
+        return this.restart();
+    }
+
+    /* Nothing of what it had is left. */
+    async restart() {
+        await stop(this.child);
         this.child = await start('redis-server', [
             '--port', String(this.port), '--bind', '127.0.0.1',
             '--unixsocket', this.socket, '--save', '', '--dir', this.dir,

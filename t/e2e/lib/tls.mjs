@@ -19,8 +19,8 @@ export const authority = () => {
 };
 
 
-/* { key, cert } for localhost and 127.0.0.1 */
-export function certificate() {
+/* { key, cert } for localhost, 127.0.0.1 and this name */
+export function certificate(name = 'localhost') {
     const ca = authority();
     const dir = mkdtempSync(join(tmpdir(), 'mcp-tls-'));
     const [key, request, extensions, cert] =
@@ -31,7 +31,8 @@ export function certificate() {
 
     try {
         writeFileSync(extensions,
-                      'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
+                      `subjectAltName=DNS:localhost,DNS:${name},`
+                      + 'IP:127.0.0.1\n');
         openssl('req', '-new', '-nodes', '-newkey', 'ec',
                 '-pkeyopt', 'ec_paramgen_curve:prime256v1',
                 '-subj', '/CN=localhost', '-keyout', key, '-out', request);
