@@ -157,6 +157,7 @@ refuses('the URL ' . ($_->[0] =~ s/\Aurl=//r), $_->[1],
         [ 'https://gw.example.com/connect/?a', qr/not that of the location/ ],
         [ 'https://u@gw.example.com/connect/', qr/invalid URL.*user name/ ],
         [ 'ftp://gw.example.com/connect/', qr/invalid URL/ ],
+        [ 'https://gw.example.com/a$(id)/', qr/not for a URL that others/ ],
         [ '/connect/', qr/invalid URL/ ];
 refuses("location $_", qr/prefix location that ends in "\/"/,
         location => "location $_ { mcp_connect login=okta; }")
@@ -196,6 +197,14 @@ refuses("an endpoint with $_ in its query", qr/invalid URL.*query/,
 refuses("a provider's endpoint with $_ in its query", qr/invalid URL.*query/,
         more => "authorize_endpoint https://a.example.com/a?x=1&$_;")
     for qw/ code_challenge=x request_uri=urn:x /;
+refuses("an endpoint with $_->[1]", qr/invalid URL/,
+        $_->[0] eq 'login'
+        ? (login => "$base{login} authorization_endpoint
+                     \"https://a.example.com/$_->[1]\";")
+        : (more => "$_->[0] \"https://a.example.com/$_->[1]\";"))
+    for [ login => '#x' ], [ login => '$(id)' ], [ login => "a;b'c" ],
+        [ authorize_endpoint => '#' ], [ authorize_endpoint => '(id)' ],
+        [ connect_url => '$(id)' ], [ connect_url => 'a;b' ];
 takes('endpoints with a query', login => $base{login} .
       'authorization_endpoint https://a.example.com/a?x=state;',
       more => 'authorize_endpoint https://a.example.com/a?tenant=1;');

@@ -89,8 +89,15 @@ typedef struct {
 int mcp_connect_away(mcp_buf_t *b, const mcp_connect_away_t *a);
 
 /*
- * NULL, or why an authorization endpoint, a URL already, cannot be used: its
- * query has what only the gateway may say.  Of a parameter that is there twice
+ * NULL, or why a URL cannot be one that somebody else's program opens.  A URL
+ * may have these characters; clients have handed them to a shell, where they
+ * are something else (CVE-2025-6514).  A fragment would swallow what follows.
+ */
+const char *mcp_connect_handed(const mcp_str_t *url);
+
+/*
+ * NULL, or why an authorization endpoint, a URL already, cannot be used: it is
+ * none to be handed out, or its query has what only the gateway may say.  Of a parameter that is there twice
  * (RFC 6749 3.1: it must not be) a provider would take the one or the other: a
  * redirect_uri, a state or a code_challenge that is not ours.
  */

@@ -415,6 +415,10 @@ mcpctl_connect_url(mcpctl_parser_t *ps, mcpctl_level_t *level)
 
     error = mcpctl_url(&cn->url, &at);
 
+    if (error == NULL) {
+        error = mcp_connect_handed(&cn->url);
+    }
+
     if (error) {
         return mcpctl_place_error(ps->ctl, &cn->place, "invalid URL \"%s\": "
                                   "%s", cn->url.data, error);

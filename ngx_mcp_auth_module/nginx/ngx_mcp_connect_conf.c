@@ -320,7 +320,13 @@ ngx_mcp_connect_url(ngx_conf_t *cf, ngx_mcp_connect_t *cn)
         return NGX_ERROR;
     }
 
-    if (ngx_mcp_url_parse(cf->pool, &cn->url, &url, &error) != NGX_OK) {
+    /* it goes into answers to MCP clients */
+
+    if (ngx_mcp_url_parse(cf->pool, &cn->url, &url, &error) == NGX_OK) {
+        error = mcp_connect_handed((mcp_str_t *) &cn->url);
+    }
+
+    if (error) {
         return ngx_mcp_connect_refuse(cf, cn, "invalid URL \"%V\": %s",
                                       &cn->url, error);
     }

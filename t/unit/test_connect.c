@@ -344,7 +344,20 @@ test_endpoint(void **state)
         { "?resource=x", 0 },
         { "?st%61te=1", 0 },
         { "?a=b&+state=1", 0 },
-        { "?a=1?state=1", 1 }
+        { "?a=1?state=1", 1 },
+        { "#", 0 },
+        { "?tenant=1#state", 0 },
+        { "/$(id)", 0 },
+        { "/%24%28id%29", 1 },
+        { "/a;b", 0 },
+        { "/it's", 0 },
+        { "/`id`", 0 },
+        { "/a|b", 0 },
+        { "/a b", 0 },
+        { "/a\\b", 0 },
+        { "/\r\nSet-Cookie:a", 0 },
+        { "/\xc3\xb6", 0 },
+        { "/!*+,~@:=", 1 }
     };
 
     (void) state;
