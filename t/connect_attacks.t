@@ -329,6 +329,8 @@ for ([ 'huge', 502, 'credential_provider', huge => ],
        with => { access_token => "a\r\nX-Evil: evil" } ],
      [ 'fewer scopes', 403, 'connect_scope', change =>
        with => { scope => 'read' } ],
+     [ 'no scope at all', 403, 'connect_scope', change =>
+       with => { scope => '' } ],
      [ 'other scopes', 403, 'connect_scope', change =>
        with => { scope => '<script>evil()</script>' } ])
 {

@@ -479,14 +479,14 @@ ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc, mcp_oauth_answer_t *a)
 
     t->access_token = a->access_token;
     t->refresh_token = a->refresh_token;
-    t->scope = a->scope.len ? a->scope : cc->state.scope;
+    t->scope = a->scope_said ? a->scope : cc->state.scope;
     t->granted = ngx_time();
     t->issued = t->granted;
     t->expires = a->expires_in ? t->issued + a->expires_in : 0;
     t->refresh_expires = a->refresh_expires_in
                          ? t->issued + a->refresh_expires_in : 0;
 
-    if (a->scope.len
+    if (a->scope_said
         && mcp_connect_missing(&cc->state.scope, &a->scope,
                                cc->credential->provider.name).len)
     {
