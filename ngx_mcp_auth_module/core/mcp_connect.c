@@ -336,12 +336,14 @@ mcp_connect_handed(const mcp_str_t *url)
 {
     size_t  i;
 
+    static const char  shell[] = "#\"$'();<>\\^`{|}";
+
     for (i = 0; i < url->len; i++) {
 
         /* none of them needs to be there as it is: "%28" is "(" as well */
 
         if (url->data[i] <= 0x20 || url->data[i] >= 0x7f
-            || strchr("#\"$'();<>\\^`{|}", url->data[i]))
+            || memchr(shell, url->data[i], sizeof(shell) - 1))
         {
             return "a character that is not for a URL that others open";
         }

@@ -41,8 +41,8 @@ typedef struct {
 typedef struct {
     mcp_connect_kind_e   kind;
     mcp_str_t            credential;    /* grant, ticket */
-    mcp_str_t            issuer;        /* who answers: the login issuer; of a
-                                           grant what its callback may say */
+    mcp_str_t            issuer;        /* who was asked: the login issuer; of a
+                                           grant the authorization endpoint */
     mcp_str_t            redirect_uri;
     mcp_str_t            verifier;      /* PKCE */
     mcp_str_t            nonce;         /* of the ID token */
@@ -97,9 +97,10 @@ const char *mcp_connect_handed(const mcp_str_t *url);
 
 /*
  * NULL, or why an authorization endpoint, a URL already, cannot be used: it is
- * none to be handed out, or its query has what only the gateway may say.  Of a parameter that is there twice
- * (RFC 6749 3.1: it must not be) a provider would take the one or the other: a
- * redirect_uri, a state or a code_challenge that is not ours.
+ * none to be handed out, or its query has what only the gateway may say.  Of a
+ * parameter that is there twice (RFC 6749 3.1: it must not be) a provider would
+ * take the one or the other: a redirect_uri, a state or a code_challenge that
+ * is not ours.
  */
 const char *mcp_connect_endpoint(const mcp_str_t *endpoint);
 
