@@ -118,6 +118,18 @@ $b->{follow} = 0;
 is($b->get($url)->{headers}{location}, "${url}login",
    'a session of the one before is none');
 
+# ---- an issuer that wants the secret in the form
+
+$g->{login}->set(clients => { 'gw:login' => { auth => 'post',
+                              secret => 'login-secret-$&%4711' } });
+($conf = $plain) =~ s/client_id gw:login;/$& auth_method client_secret_post;/;
+ok($t->reload($conf), 'auth_method client_secret_post');
+is(signed_in('alice')->get($url)->{status}, 200, 'signs people in');
+is((grep { $_->{kind} eq 'authorization_code' } $g->{login}->log)[-1]{auth},
+   'post', 'so');
+$g->{login}->set(clients => { 'gw:login' => { auth => 'basic',
+                              secret => 'login-secret-$&%4711' } });
+
 # ---- workers go while a code is exchanged
 
 ok($t->reload($plain), 'as it was');

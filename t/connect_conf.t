@@ -218,6 +218,13 @@ takes('the same with endpoints', location => "$of login=plain; }",
       extra => "mcp_issuer plain { issuer plain; jwks_file $keys;
                 $base{login} authorization_endpoint https://a/a;
                 token_endpoint https://a/t; }");
+takes("auth_method $_", login => $base{login} . "auth_method $_;")
+    for qw/ client_secret_basic client_secret_post /;
+refuses("auth_method $_", qr/unknown auth_method "$_"/,
+        login => $base{login} . "auth_method $_;")
+    for qw/ none private_key_jwt client_secret /;
+refuses('auth_method twice', qr/duplicate/, login => $base{login}
+        . 'auth_method client_secret_post; auth_method client_secret_post;');
 refuses('client_id twice', qr/duplicate/,
         login => $base{login} . 'client_id x;');
 refuses('a secret that is not there', qr/MCP_TEST_NONE/,

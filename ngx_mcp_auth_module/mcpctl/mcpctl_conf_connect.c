@@ -30,8 +30,8 @@ static int mcpctl_connect_servers(mcpctl_parser_t *ps,
     const mcpctl_credential_t *cr, const mcpctl_connect_t *cn);
 
 
-/* client_id, client_secret, login_scope, authorization_endpoint and
- * token_endpoint of an mcp_issuer */
+/* client_id, client_secret, auth_method, login_scope, authorization_endpoint
+ * and token_endpoint of an mcp_issuer */
 int
 mcpctl_conf_issuer_login(mcpctl_parser_t *ps)
 {
@@ -42,6 +42,21 @@ mcpctl_conf_issuer_login(mcpctl_parser_t *ps)
     is = ps->issuer;
     name = mcpctl_word(ps, 0);
     value = mcpctl_word(ps, 1);
+
+    if (mcpctl_is(name, "auth_method")) {
+
+        if (is->login_auth) {
+            return mcpctl_parse_duplicate(ps);
+        }
+
+        is->login_auth = 1;
+
+        return mcpctl_is(value, "client_secret_basic")
+               || mcpctl_is(value, "client_secret_post")
+               ? MCP_OK
+               : mcpctl_read_error(&ps->rd, "unknown auth_method \"%s\"",
+                                   value->data);
+    }
 
     text = mcpctl_is(name, "login_scope") ? &is->login_scope
            : mcpctl_is(name, "client_id") ? &is->client_id

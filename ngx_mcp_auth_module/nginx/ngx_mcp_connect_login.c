@@ -256,7 +256,7 @@ ngx_mcp_login_exchange(ngx_mcp_connect_ctx_t *cc, ngx_mcp_login_t *login)
     ngx_memzero(&req, sizeof(mcp_oauth_request_t));
 
     req.provider = mcp_oauth_provider(&generic);
-    req.auth = MCP_OAUTH_BASIC;
+    req.auth = is->login_auth;
     req.client_id = *(mcp_str_t *) &is->client_id;
     req.client_secret = *(mcp_str_t *) &is->client_secret;
     req.grant = MCP_OAUTH_CODE;
