@@ -161,7 +161,7 @@ refuses('the URL ' . ($_->[0] =~ s/\Aurl=//r), $_->[1],
         [ '/connect/', qr/invalid URL/ ];
 refuses("location $_", qr/prefix location that ends in "\/"/,
         location => "location $_ { mcp_connect login=okta; }")
-    for '/connect', '= /connect/', '~ /connect/', '=/connect/',
+    for '/connect', '//evil.example.com/', '= /connect/', '~ /connect/', '=/connect/',
         '~*/connect/', '@connect';
 refuses('two in a location', qr/duplicate/,
         location => "$of login=okta; mcp_connect login=okta; }");

@@ -11,6 +11,7 @@
 
 
 #define MCP_CONNECT_VERSION  1
+#define MCP_CONNECT_SKEW     60         /* s */
 
 
 typedef struct {
@@ -92,6 +93,16 @@ mcp_connect_session_parse(const mcp_str_t *text, const mcp_mem_t *mem,
 
     return kind == 0 && s->issuer.len && s->user.len
            && s->nonce.len == MCP_CONNECT_NONCE ? MCP_OK : MCP_ERROR;
+}
+
+
+int
+mcp_connect_session_good(const mcp_connect_session_t *s,
+    const mcp_str_t *issuer, int64_t now, int64_t age)
+{
+    return mcp_str_eq(&s->issuer, issuer)
+           && s->begun <= now + MCP_CONNECT_SKEW
+           && now - s->begun < age;
 }
 
 

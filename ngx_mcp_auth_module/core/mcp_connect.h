@@ -61,6 +61,11 @@ void mcp_connect_session_write(mcp_buf_t *b, const mcp_connect_session_t *s);
 int mcp_connect_session_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_connect_session_t *s);
 
+/* 1: of somebody who signed in at this issuer, less than age s before now.
+ * Clocks of gateways may be a minute apart. */
+int mcp_connect_session_good(const mcp_connect_session_t *s,
+    const mcp_str_t *issuer, int64_t now, int64_t age);
+
 void mcp_connect_state_write(mcp_buf_t *b, const mcp_connect_state_t *s);
 int mcp_connect_state_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_connect_state_t *s);

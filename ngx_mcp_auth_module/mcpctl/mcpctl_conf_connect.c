@@ -242,7 +242,8 @@ mcpctl_conf_connect(mcpctl_parser_t *ps)
     }
 
     if (path->len == 0 || path->len > MCPCTL_CONNECT_PATH
-        || path->data[path->len - 1] != '/')
+        || path->data[path->len - 1] != '/'
+        || (path->len > 1 && path->data[1] == '/'))
     {
         return mcpctl_read_error(&ps->rd, "\"mcp_connect\" directive stands "
                                  "in a prefix location that ends in \"/\"");

@@ -74,7 +74,8 @@ ngx_mcp_connect_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         || clcf->name.len == 0
         || clcf->name.len > NGX_MCP_CONNECT_PATH
         || clcf->name.data[0] != '/'
-        || clcf->name.data[clcf->name.len - 1] != '/')
+        || clcf->name.data[clcf->name.len - 1] != '/'
+        || ngx_strncmp(clcf->name.data, "//", 2) == 0)
     {
         return "stands in a prefix location that ends in \"/\"";
     }
