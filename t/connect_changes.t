@@ -150,9 +150,9 @@ ok(connected('bea'), 'connected');
 # ---- revoked: before, and while the provider takes its time
 
 sub revoke {
-    my ($who) = @_;
+    my ($who, $at) = @_;
     $g->{redis}->revoke(issuer => $g->{okta}{issuer}, user => $who,
-                        at => time + 1);
+                        at => $at // time + 1);
 }
 
 $b = signed_in('cara');
@@ -162,6 +162,14 @@ $b->{follow} = 0;
 ok(MCP::Test::wait_until(10, sub { $b->get($url)->{status} == 303 }),
    'whoever is revoked is not any more');
 ok(!$b->get("${url}start/jira")->{body}, 'no page for her');
+
+revoke('cara', time + 600);
+MCP::Test::wait_until(10, sub { $r = $g->browser->get($url);
+                                $r->{status} == 403 });
+is($r->{status}, 403, 'nor signs in again before that is over');
+like($r->{body}, qr!<code>revoked</code>!, 'which is why');
+unlike(($r->{headers}{'set-cookie'} // ''), qr/mcp-connect=[\w-]/,
+       'no session');
 
 ($b, $to) = begun('dora');
 revoke('dora');
