@@ -349,6 +349,18 @@ for ('//evil.example.com', 'https://evil.example.com/', '/\\evil.example.com',
     is($r->{headers}{location}, $url, 'and from there to the connections');
 }
 
+# what is no ticket goes nowhere
+
+for ('evil', 'A' x 42, 'A' x 42 . '&', "A" x 41 . "\r\n", 'A' x 5000) {
+    my $c = $g->browser(follow => 0);
+    my $r = $c->get("${url}login?to=jira&ticket=" . MCP::Browser::escape($_));
+
+    $r = $c->get($c->get($r->{headers}{location})->{headers}{location},
+                 site => 'cross');
+    is($r->{headers}{location}, "${url}start/jira",
+       'what is no ticket goes nowhere');
+}
+
 $r = $g->browser(follow => 0)->get("${url}login",
                             headers => [ [ Host => 'evil.example.com' ] ]);
 unlike($r->{raw}, qr/evil/, 'a Host is not taken for ours');
