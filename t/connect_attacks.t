@@ -184,6 +184,12 @@ ok(!connected('jill') && !connected('jill', 'wiki'), 'nothing is connected');
 
 for ([ 'another issuer', { iss => 'https://evil.example.com' },
        'connect_issuer' ],
+     [ 'an issuer on another port', { iss => 'http://127.0.0.1:'
+       . MCP::Test::port(8091) }, 'connect_issuer' ],
+     [ 'an issuer by TLS', { iss => 'https://127.0.0.1:'
+       . MCP::Test::port(8090) }, 'connect_issuer' ],
+     [ 'an issuer on another host', { iss => 'http://127.0.0.2:'
+       . MCP::Test::port(8090) }, 'connect_issuer' ],
      [ 'an issuer that is no URL', { iss => '<script>' }, 'connect_issuer' ],
      [ 'an error with a hostile text', { code => undef,
        error => 'access_denied"><script>evil()</script>',
