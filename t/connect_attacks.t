@@ -119,22 +119,47 @@ $c->{follow} = 0;
 refused('by the same person elsewhere', 403, 'connect_browser', 0,
         sub { $c->get($to) });
 
-# the sealed state of ten minutes ago
+# a state that is opened, changed and sealed again
 
-($b, $to) = begun('fay');
-my ($key) = grep { /\Amcp:st:/ } @{$g->{redis}->command('KEYS', 'mcp:st:*')};
-my %whose = (subject => substr $key, 4);
-my $text = $g->{vault}->unseal(\%whose, 'connect', 0,
-                               $g->{redis}->command('GET', $key));
-(my $old = $text) =~ s/"t":(\d+)/'"t":' . ($1 - 601)/e;
-isnt($old, $text, 'a state, opened');
+sub changed {
+    my ($what, $re, $with) = @_;
+    my ($b, $to) = begun('fay');
 
-$g->{redis}->command('SET', $key, $g->{vault}->seal(\%whose, 'connect', 0,
-                                                    $old));
-refused('of ten minutes ago', 400, 'connect_state', 0, sub { $b->get($to) });
+    resealed($what, 'mcp:st:*', $re, $with);
+    return ($b, $to);
+}
+
+sub resealed {
+    my ($what, $keys, $re, $with) = @_;
+    my ($key) = @{$g->{redis}->command('KEYS', $keys)};
+    my %whose = (subject => substr $key, 4);
+    my $text = $g->{vault}->unseal(\%whose, 'connect', 0,
+                                   $g->{redis}->command('GET', $key));
+    (my $new = $text) =~ s/$re/$with->()/e;
+
+    isnt($new, $text, "$what: opened");
+    $g->{redis}->command('SET', $key, $g->{vault}->seal(\%whose, 'connect', 0,
+                                                        $new));
+}
+
+for ([ 'of ten minutes ago', qr/"t":(\d+)/, sub { '"t":' . ($1 - 601) } ],
+     [ 'of the future', qr/"t":(\d+)/, sub { '"t":' . ($1 + 120) } ],
+     [ 'with something more', qr/\{/, sub { '{"x":"",' } ],
+     [ 'of another kind', qr/"k":2/, sub { '"k":3' } ])
+{
+    my ($what, @how) = @$_;
+    ($b, $to) = changed($what, @how);
+    refused($what, 400, 'connect_state', 0, sub { $b->get($to) });
+}
+
+($b, $to) = changed('the person of another issuer',
+                    qr/("person_issuer":)"[^"]*"/,
+                    sub { qq{$1"https://evil.example.com"} });
+refused('the person of another issuer', 403, 'connect_person', 0,
+        sub { $b->get($to) });
 
 ($b, $to) = begun('gina');
-($key) = grep { /\Amcp:st:/ } @{$g->{redis}->command('KEYS', 'mcp:st:*')};
+my ($key) = grep { /\Amcp:st:/ } @{$g->{redis}->command('KEYS', 'mcp:st:*')};
 ($c, $other) = begun('hana');
 my ($key2) = grep { $_ ne $key } @{$g->{redis}->command('KEYS', 'mcp:st:*')};
 $g->{redis}->command('SET', $key2, $g->{redis}->command('GET', $key));
@@ -159,6 +184,12 @@ ok(!connected('jill') && !connected('jill', 'wiki'), 'nothing is connected');
 
 for ([ 'another issuer', { iss => 'https://evil.example.com' },
        'connect_issuer' ],
+     [ 'an issuer on another port', { iss => 'http://127.0.0.1:'
+       . MCP::Test::port(8091) }, 'connect_issuer' ],
+     [ 'an issuer by TLS', { iss => 'https://127.0.0.1:'
+       . MCP::Test::port(8090) }, 'connect_issuer' ],
+     [ 'an issuer on another host', { iss => 'http://127.0.0.2:'
+       . MCP::Test::port(8090) }, 'connect_issuer' ],
      [ 'an issuer that is no URL', { iss => '<script>' }, 'connect_issuer' ],
      [ 'an error with a hostile text', { code => undef,
        error => 'access_denied"><script>evil()</script>',
@@ -231,6 +262,24 @@ ok(!connected('pia') && !connected('mallory'), 'nothing is connected');
 
 refused('a link that never was', 403, 'connect_ticket', 0,
         sub { $b->get("${url}start/jira?ticket=" . 'A' x 43) });
+
+# two issuers may have a person of the same name
+
+for ([ 'a ticket of another issuer\'s person', qr/("person_issuer":)"[^"]*"/,
+       sub { qq{$1"https://evil.example.com"} }, 'connect_ticket_other' ],
+     [ 'a ticket of long ago', qr/"t":(\d+)/, sub { '"t":' . ($1 - 601) },
+       'connect_ticket' ],
+     [ 'a ticket that is something else', qr/"k":3/, sub { '"k":2' },
+       'connect_ticket' ])
+{
+    my ($what, $re, $with, $reason) = @$_;
+    $g->{redis}->command('DEL', $_)
+        for map { @{$g->{redis}->command('KEYS', "mcp:$_:*")} } qw/ tk tp /;
+
+    my $link = ticket_for('pia');
+    resealed($what, 'mcp:tk:*', $re, $with);
+    refused($what, 403, $reason, 0, sub { $b->get($link) });
+}
 
 $link = ticket_for('quinn');
 (my $wrong = $link) =~ s!start/jira!start/wiki!;
@@ -306,6 +355,18 @@ for ('//evil.example.com', 'https://evil.example.com/', '/\\evil.example.com',
     is($r->{headers}{location}, $url, 'and from there to the connections');
 }
 
+# what is no ticket goes nowhere
+
+for ('evil', 'A' x 42, 'A' x 42 . '&', "A" x 41 . "\r\n", 'A' x 5000) {
+    my $c = $g->browser(follow => 0);
+    my $r = $c->get("${url}login?to=jira&ticket=" . MCP::Browser::escape($_));
+
+    $r = $c->get($c->get($r->{headers}{location})->{headers}{location},
+                 site => 'cross');
+    is($r->{headers}{location}, "${url}start/jira",
+       'what is no ticket goes nowhere');
+}
+
 $r = $g->browser(follow => 0)->get("${url}login",
                             headers => [ [ Host => 'evil.example.com' ] ]);
 unlike($r->{raw}, qr/evil/, 'a Host is not taken for ours');
@@ -329,6 +390,8 @@ for ([ 'huge', 502, 'credential_provider', huge => ],
        with => { access_token => "a\r\nX-Evil: evil" } ],
      [ 'fewer scopes', 403, 'connect_scope', change =>
        with => { scope => 'read' } ],
+     [ 'no scope at all', 403, 'connect_scope', change =>
+       with => { scope => '' } ],
      [ 'other scopes', 403, 'connect_scope', change =>
        with => { scope => '<script>evil()</script>' } ])
 {

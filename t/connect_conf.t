@@ -157,10 +157,11 @@ refuses('the URL ' . ($_->[0] =~ s/\Aurl=//r), $_->[1],
         [ 'https://gw.example.com/connect/?a', qr/not that of the location/ ],
         [ 'https://u@gw.example.com/connect/', qr/invalid URL.*user name/ ],
         [ 'ftp://gw.example.com/connect/', qr/invalid URL/ ],
+        [ 'https://gw.example.com/a$(id)/', qr/not for a URL that others/ ],
         [ '/connect/', qr/invalid URL/ ];
 refuses("location $_", qr/prefix location that ends in "\/"/,
         location => "location $_ { mcp_connect login=okta; }")
-    for '/connect', '= /connect/', '~ /connect/', '=/connect/',
+    for '/connect', '//evil.example.com/', '= /connect/', '~ /connect/', '=/connect/',
         '~*/connect/', '@connect';
 refuses('two in a location', qr/duplicate/,
         location => "$of login=okta; mcp_connect login=okta; }");
@@ -196,6 +197,14 @@ refuses("an endpoint with $_ in its query", qr/invalid URL.*query/,
 refuses("a provider's endpoint with $_ in its query", qr/invalid URL.*query/,
         more => "authorize_endpoint https://a.example.com/a?x=1&$_;")
     for qw/ code_challenge=x request_uri=urn:x /;
+refuses("an endpoint with $_->[1]", qr/invalid URL/,
+        $_->[0] eq 'login'
+        ? (login => "$base{login} authorization_endpoint
+                     \"https://a.example.com/$_->[1]\";")
+        : (more => "$_->[0] \"https://a.example.com/$_->[1]\";"))
+    for [ login => '#x' ], [ login => '$(id)' ], [ login => "a;b'c" ],
+        [ authorize_endpoint => '#' ], [ authorize_endpoint => '(id)' ],
+        [ connect_url => '$(id)' ], [ connect_url => 'a;b' ];
 takes('endpoints with a query', login => $base{login} .
       'authorization_endpoint https://a.example.com/a?x=state;',
       more => 'authorize_endpoint https://a.example.com/a?tenant=1;');
@@ -209,6 +218,13 @@ takes('the same with endpoints', location => "$of login=plain; }",
       extra => "mcp_issuer plain { issuer plain; jwks_file $keys;
                 $base{login} authorization_endpoint https://a/a;
                 token_endpoint https://a/t; }");
+takes("auth_method $_", login => $base{login} . "auth_method $_;")
+    for qw/ client_secret_basic client_secret_post /;
+refuses("auth_method $_", qr/unknown auth_method "$_"/,
+        login => $base{login} . "auth_method $_;")
+    for qw/ none private_key_jwt client_secret /;
+refuses('auth_method twice', qr/duplicate/, login => $base{login}
+        . 'auth_method client_secret_post; auth_method client_secret_post;');
 refuses('client_id twice', qr/duplicate/,
         login => $base{login} . 'client_id x;');
 refuses('a secret that is not there', qr/MCP_TEST_NONE/,

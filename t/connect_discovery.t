@@ -54,6 +54,10 @@ for ([ 'another issuer', { %doc, issuer => 'https://evil.example.com' } ],
                         'http://evil@127.0.0.1/' } ],
      [ 'a state of its own', { %doc, authorization_endpoint =>
                                "$doc{authorization_endpoint}?state=evil" } ],
+     [ 'a fragment', { %doc, authorization_endpoint =>
+                       "$doc{authorization_endpoint}#evil" } ],
+     [ 'a word for a shell', { %doc, authorization_endpoint =>
+                               "$doc{authorization_endpoint}/\$(evil)" } ],
      [ 'no endpoint', { %doc, token_endpoint => undef } ],
      [ 'a number', { %doc, token_endpoint => 1 } ],
      [ 'no JSON', { body => '<html>' } ],

@@ -95,6 +95,7 @@ for my $fault ([ swallow => 1 ], [ cut => 3 ], [ reply => "-OOM evil\r\n" ],
 
 for my $fault ([ swallow => 1 ], [ cut => 5 ], [ reply => "-ERR evil\r\n" ],
                [ reply => ":1\r\n" ], [ reply => "\$4\r\nevil\r\n" ],
+               [ reply => "-ERR unknown command 'GETDEL', with args: evil\r\n" ],
                [ reply => "*1\r\n\$4\r\nevil\r\n" ])
 {
     my $what = "GETDEL: @$fault" =~ s/\r\n//gr;
@@ -117,6 +118,11 @@ for my $fault ([ swallow => 1 ], [ cut => 5 ], [ reply => "-ERR evil\r\n" ],
     $r = $b->submit($b->get("${url}start/jira"), qr/start/);
     is(title($r), 'Connected', "$what: begun again it ends well");
 }
+
+like($t->read_log, qr/mcp_connect was refused: ERR, .*Redis 6\.2 is needed/,
+     'a Redis that is too old is said to be');
+like($t->read_log, qr/mcp_connect was refused: OOM,/, 'and one that is full');
+unlike($t->read_log, qr/evil/, 'without the rest of its text');
 
 # ---- what a code brought is written, whatever is lost on the way
 

@@ -11,6 +11,7 @@
 
 
 #define MCP_CONNECT_VERSION  1
+#define MCP_CONNECT_SKEW     60         /* s */
 
 
 typedef struct {
@@ -92,6 +93,16 @@ mcp_connect_session_parse(const mcp_str_t *text, const mcp_mem_t *mem,
 
     return kind == 0 && s->issuer.len && s->user.len
            && s->nonce.len == MCP_CONNECT_NONCE ? MCP_OK : MCP_ERROR;
+}
+
+
+int
+mcp_connect_session_good(const mcp_connect_session_t *s,
+    const mcp_str_t *issuer, int64_t now, int64_t age)
+{
+    return mcp_str_eq(&s->issuer, issuer)
+           && s->begun <= now + MCP_CONNECT_SKEW
+           && now - s->begun < age;
 }
 
 
@@ -287,6 +298,7 @@ mcp_connect_endpoint(const mcp_str_t *endpoint)
 {
     size_t                i;
     mcp_str_t             rest, field, name;
+    const char           *error;
     const unsigned char  *p;
 
     /* "request" and "request_uri" (RFC 9101) would replace all of them */
@@ -296,6 +308,12 @@ mcp_connect_endpoint(const mcp_str_t *endpoint)
                                 "resource state nonce code_challenge "
                                 "code_challenge_method request request_uri ";
 
+    error = mcp_connect_handed(endpoint);
+
+    if (error) {
+        return error;
+    }
+
     p = memchr(endpoint->data, '?', endpoint->len);
     if (p == NULL) {
         return NULL;
@@ -304,7 +322,7 @@ mcp_connect_endpoint(const mcp_str_t *endpoint)
     rest.data = (unsigned char *) p + 1;
     rest.len = endpoint->len - (size_t) (rest.data - endpoint->data);
 
-    while (mcp_connect_next(&rest, '&', ';', &field)) {
+    while (mcp_connect_next(&rest, '&', '&', &field)) {
         name = mcp_connect_field_name(&field);
 
         /* "st%61te" is "state": no name needs that */
@@ -317,6 +335,28 @@ mcp_connect_endpoint(const mcp_str_t *endpoint)
 
         if (mcp_connect_among(ours, &name)) {
             return "a parameter of the query is the gateway's to set";
+        }
+    }
+
+    return NULL;
+}
+
+
+const char *
+mcp_connect_handed(const mcp_str_t *url)
+{
+    size_t  i;
+
+    static const char  shell[] = "#\"$'();<>\\^`{|}";
+
+    for (i = 0; i < url->len; i++) {
+
+        /* none of them needs to be there as it is: "%28" is "(" as well */
+
+        if (url->data[i] <= 0x20 || url->data[i] >= 0x7f
+            || memchr(shell, url->data[i], sizeof(shell) - 1))
+        {
+            return "a character that is not for a URL that others open";
         }
     }
 

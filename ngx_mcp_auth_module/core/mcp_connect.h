@@ -41,8 +41,8 @@ typedef struct {
 typedef struct {
     mcp_connect_kind_e   kind;
     mcp_str_t            credential;    /* grant, ticket */
-    mcp_str_t            issuer;        /* who answers: the login issuer; of a
-                                           grant what its callback may say */
+    mcp_str_t            issuer;        /* who was asked: the login issuer; of a
+                                           grant the authorization endpoint */
     mcp_str_t            redirect_uri;
     mcp_str_t            verifier;      /* PKCE */
     mcp_str_t            nonce;         /* of the ID token */
@@ -60,6 +60,11 @@ typedef struct {
 void mcp_connect_session_write(mcp_buf_t *b, const mcp_connect_session_t *s);
 int mcp_connect_session_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_connect_session_t *s);
+
+/* 1: of somebody who signed in at this issuer, less than age s before now.
+ * Clocks of gateways may be a minute apart. */
+int mcp_connect_session_good(const mcp_connect_session_t *s,
+    const mcp_str_t *issuer, int64_t now, int64_t age);
 
 void mcp_connect_state_write(mcp_buf_t *b, const mcp_connect_state_t *s);
 int mcp_connect_state_parse(const mcp_str_t *text, const mcp_mem_t *mem,
@@ -89,10 +94,18 @@ typedef struct {
 int mcp_connect_away(mcp_buf_t *b, const mcp_connect_away_t *a);
 
 /*
- * NULL, or why an authorization endpoint, a URL already, cannot be used: its
- * query has what only the gateway may say.  Of a parameter that is there twice
- * (RFC 6749 3.1: it must not be) a provider would take the one or the other: a
- * redirect_uri, a state or a code_challenge that is not ours.
+ * NULL, or why a URL cannot be one that somebody else's program opens.  A URL
+ * may have these characters; clients have handed them to a shell, where they
+ * are something else (CVE-2025-6514).  A fragment would swallow what follows.
+ */
+const char *mcp_connect_handed(const mcp_str_t *url);
+
+/*
+ * NULL, or why an authorization endpoint, a URL already, cannot be used: it is
+ * none to be handed out, or its query has what only the gateway may say.  Of a
+ * parameter that is there twice (RFC 6749 3.1: it must not be) a provider would
+ * take the one or the other: a redirect_uri, a state or a code_challenge that
+ * is not ours.
  */
 const char *mcp_connect_endpoint(const mcp_str_t *endpoint);
 

@@ -24,6 +24,7 @@ static int mcp_id_token_date(const json_t *payload, const char *name,
 static int mcp_id_token_nonce(const json_t *payload, const mcp_str_t *nonce);
 static int mcp_id_token_user(const json_t *payload,
     const mcp_jwt_issuer_t *issuer, mcp_str_t *user);
+static int mcp_id_token_unproven(const json_t *payload, const char *name);
 static int mcp_id_token_clean(const mcp_str_t *s);
 static void mcp_id_token_name(const json_t *payload, mcp_str_t *name);
 
@@ -236,6 +237,10 @@ mcp_id_token_user(const json_t *payload, const mcp_jwt_issuer_t *issuer,
             continue;
         }
 
+        if (mcp_id_token_unproven(payload, name)) {
+            return 0;
+        }
+
         *user = mcp_jwt_text(json);
 
         return user->data && user->len && user->len <= MCP_ID_TOKEN_USER
@@ -243,6 +248,30 @@ mcp_id_token_user(const json_t *payload, const mcp_jwt_issuer_t *issuer,
     }
 
     return 0;
+}
+
+
+/* An address that she only says is hers (OpenID Connect Core 5.1) is no name:
+ * she would choose whose records she gets.  Some write the word as text. */
+static int
+mcp_id_token_unproven(const json_t *payload, const char *name)
+{
+    json_t     *json;
+    mcp_str_t   s;
+
+    if (strcmp(name, "email") != 0) {
+        return 0;
+    }
+
+    json = json_object_get(payload, "email_verified");
+
+    if (json == NULL || json_is_true(json)) {
+        return 0;
+    }
+
+    s = mcp_jwt_text(json);
+
+    return s.data == NULL || !mcp_str_eq_lit(&s, "true");
 }
 
 

@@ -59,7 +59,7 @@ static const char *mcp_oauth_tokens(const mcp_oauth_request_t *req,
 static const char *mcp_oauth_rest(const mcp_oauth_request_t *req, json_t *at,
     const mcp_mem_t *mem, mcp_oauth_answer_t *a);
 static int mcp_oauth_scope(json_t *object, const mcp_mem_t *mem,
-    mcp_str_t *out);
+    mcp_oauth_answer_t *a);
 static int mcp_oauth_token(json_t *object, const char *key,
     const mcp_mem_t *mem, mcp_str_t *out);
 static int mcp_oauth_seconds(json_t *object, const char *key, int64_t *out);
@@ -875,7 +875,7 @@ mcp_oauth_rest(const mcp_oauth_request_t *req, json_t *at,
         return "bad_token";
     }
 
-    if (mcp_oauth_scope(at, mem, &a->scope) != MCP_OK && !refresh) {
+    if (mcp_oauth_scope(at, mem, a) != MCP_OK && !refresh) {
         return "bad_scope";
     }
 
@@ -894,8 +894,9 @@ mcp_oauth_rest(const mcp_oauth_request_t *req, json_t *at,
 }
 
 
+/* GitHub has "" where a person granted none of those that were asked for. */
 static int
-mcp_oauth_scope(json_t *object, const mcp_mem_t *mem, mcp_str_t *out)
+mcp_oauth_scope(json_t *object, const mcp_mem_t *mem, mcp_oauth_answer_t *a)
 {
     json_t  *scope;
 
@@ -911,7 +912,9 @@ mcp_oauth_scope(json_t *object, const mcp_mem_t *mem, mcp_str_t *out)
         return MCP_ERROR;
     }
 
-    return mcp_str_dup(mem, out, json_string_value(scope),
+    a->scope_said = 1;
+
+    return mcp_str_dup(mem, &a->scope, json_string_value(scope),
                        json_string_length(scope));
 }
 

@@ -94,7 +94,8 @@ typedef struct {
     const char          *error;         /* static: for log and audit; NULL */
     mcp_str_t            access_token;
     mcp_str_t            refresh_token; /* empty: none, the old one stays */
-    mcp_str_t            scope;         /* empty: as asked */
+    mcp_str_t            scope;         /* empty: as asked, */
+    unsigned             scope_said;    /* or, 1: nothing at all */
     mcp_str_t            id_token;
     int64_t              expires_in;    /* s; 0: never */
     int64_t              refresh_expires_in;    /* s; 0: not said */

@@ -133,6 +133,8 @@ static const mcpctl_directive_t  mcpctl_directives[] = {
                 mcpctl_conf_issuer_login),
     mcpctl_line("login_scope", MCPCTL_ISSUER, 2, MCPCTL_MORE,
                 mcpctl_conf_issuer_login),
+    mcpctl_line("auth_method", MCPCTL_ISSUER, 2, 2,
+                mcpctl_conf_issuer_login),
     mcpctl_line("authorization_endpoint", MCPCTL_ISSUER, 2, 2,
                 mcpctl_conf_issuer_login),
     mcpctl_line("token_endpoint", MCPCTL_ISSUER, 2, 2,

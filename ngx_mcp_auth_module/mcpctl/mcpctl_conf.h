@@ -49,6 +49,7 @@ typedef struct {
 
     mcp_str_t            client_id;     /* as written, */
     mcp_str_t            client_secret; /* see mcpctl_secret() */
+    unsigned             login_auth;    /* it was said */
     mcp_str_t            login_scope;
     mcp_str_t            authorization_endpoint;
     mcp_str_t            token_endpoint;

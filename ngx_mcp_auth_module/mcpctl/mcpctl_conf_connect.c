@@ -30,8 +30,8 @@ static int mcpctl_connect_servers(mcpctl_parser_t *ps,
     const mcpctl_credential_t *cr, const mcpctl_connect_t *cn);
 
 
-/* client_id, client_secret, login_scope, authorization_endpoint and
- * token_endpoint of an mcp_issuer */
+/* client_id, client_secret, auth_method, login_scope, authorization_endpoint
+ * and token_endpoint of an mcp_issuer */
 int
 mcpctl_conf_issuer_login(mcpctl_parser_t *ps)
 {
@@ -42,6 +42,21 @@ mcpctl_conf_issuer_login(mcpctl_parser_t *ps)
     is = ps->issuer;
     name = mcpctl_word(ps, 0);
     value = mcpctl_word(ps, 1);
+
+    if (mcpctl_is(name, "auth_method")) {
+
+        if (is->login_auth) {
+            return mcpctl_parse_duplicate(ps);
+        }
+
+        is->login_auth = 1;
+
+        return mcpctl_is(value, "client_secret_basic")
+               || mcpctl_is(value, "client_secret_post")
+               ? MCP_OK
+               : mcpctl_read_error(&ps->rd, "unknown auth_method \"%s\"",
+                                   value->data);
+    }
 
     text = mcpctl_is(name, "login_scope") ? &is->login_scope
            : mcpctl_is(name, "client_id") ? &is->client_id
@@ -227,7 +242,8 @@ mcpctl_conf_connect(mcpctl_parser_t *ps)
     }
 
     if (path->len == 0 || path->len > MCPCTL_CONNECT_PATH
-        || path->data[path->len - 1] != '/')
+        || path->data[path->len - 1] != '/'
+        || (path->len > 1 && path->data[1] == '/'))
     {
         return mcpctl_read_error(&ps->rd, "\"mcp_connect\" directive stands "
                                  "in a prefix location that ends in \"/\"");
@@ -414,6 +430,10 @@ mcpctl_connect_url(mcpctl_parser_t *ps, mcpctl_level_t *level)
     }
 
     error = mcpctl_url(&cn->url, &at);
+
+    if (error == NULL) {
+        error = mcp_connect_handed(&cn->url);
+    }
 
     if (error) {
         return mcpctl_place_error(ps->ctl, &cn->place, "invalid URL \"%s\": "

@@ -593,6 +593,9 @@ mcpctl_credential_url(mcpctl_parser_t *ps, void *to)
         && to == &ps->credential->provider.authorize_endpoint)
     {
         error = mcp_connect_endpoint(value);
+
+    } else if (error == NULL && to == &ps->credential->connect_url) {
+        error = mcp_connect_handed(value);
     }
 
     if (error) {

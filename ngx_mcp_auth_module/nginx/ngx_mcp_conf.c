@@ -177,6 +177,8 @@ ngx_command_t  ngx_mcp_commands[] = {
                  ngx_mcp_issuer_login),
     ngx_mcp_line("login_scope", NGX_MCP_ISSUER_CONF, NGX_CONF_1MORE,
                  ngx_mcp_issuer_login),
+    ngx_mcp_line("auth_method", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,
+                 ngx_mcp_issuer_login),
     ngx_mcp_line("authorization_endpoint", NGX_MCP_ISSUER_CONF,
                  NGX_CONF_TAKE1, ngx_mcp_issuer_login),
     ngx_mcp_line("token_endpoint", NGX_MCP_ISSUER_CONF, NGX_CONF_TAKE1,

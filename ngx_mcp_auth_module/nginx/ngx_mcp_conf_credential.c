@@ -546,7 +546,9 @@ ngx_mcp_credential_url(ngx_conf_t *cf, ngx_mcp_credential_t *cr,
 
     if (ngx_mcp_url_parse(cf->pool, value, &url, &error) == NGX_OK) {
         error = (offset == ngx_mcp_of(provider.authorize_endpoint))
-                ? mcp_connect_endpoint((mcp_str_t *) value) : NULL;
+                ? mcp_connect_endpoint((mcp_str_t *) value)
+                : (offset == ngx_mcp_of(connect_url))
+                  ? mcp_connect_handed((mcp_str_t *) value) : NULL;
     }
 
     if (error) {

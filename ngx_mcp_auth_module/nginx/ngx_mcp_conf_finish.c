@@ -172,6 +172,10 @@ ngx_mcp_finish_issuer(ngx_conf_t *cf, ngx_mcp_main_conf_t *mmcf,
         is->max_keys = 64;
     }
 
+    if (is->login_auth == 0) {
+        is->login_auth = MCP_OAUTH_BASIC;
+    }
+
     if (is->login_scope.len == 0) {
         ngx_str_set(&is->login_scope, "openid profile");
     }

@@ -9,6 +9,8 @@
 
 static char *ngx_mcp_issuer_number(ngx_conf_t *cf, ngx_mcp_issuer_t *is,
     ngx_str_t *value);
+static char *ngx_mcp_issuer_auth(ngx_conf_t *cf, ngx_mcp_issuer_t *is,
+    ngx_str_t *value);
 static char *ngx_mcp_issuer_openid(ngx_conf_t *cf, ngx_str_t *scope);
 static char *ngx_mcp_issuer_role(ngx_conf_t *cf, ngx_mcp_issuer_t *is,
     ngx_str_t *value, ngx_uint_t n);
@@ -256,6 +258,10 @@ ngx_mcp_issuer_login(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                  : rv;
     }
 
+    if (ngx_strcmp(value[0].data, "auth_method") == 0) {
+        return ngx_mcp_issuer_auth(cf, is, &value[1]);
+    }
+
     text = ngx_strcmp(value[0].data, "client_id") == 0 ? &is->client_id
            : ngx_strcmp(value[0].data, "client_secret") == 0
              ? &is->client_secret
@@ -288,6 +294,28 @@ ngx_mcp_issuer_login(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     *text = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+/* How the client shows the issuer who it is: it has a secret. */
+static char *
+ngx_mcp_issuer_auth(ngx_conf_t *cf, ngx_mcp_issuer_t *is, ngx_str_t *value)
+{
+    if (is->login_auth) {
+        return "is duplicate";
+    }
+
+    if (ngx_strcmp(value->data, "client_secret_basic") == 0) {
+        is->login_auth = MCP_OAUTH_BASIC;
+
+    } else if (ngx_strcmp(value->data, "client_secret_post") == 0) {
+        is->login_auth = MCP_OAUTH_POST;
+
+    } else {
+        return ngx_mcp_conf_error(cf, "unknown auth_method \"%V\"", value);
+    }
 
     return NGX_CONF_OK;
 }

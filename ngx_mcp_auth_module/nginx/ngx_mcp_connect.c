@@ -49,22 +49,55 @@ static void ngx_mcp_connect_cancel(void *data);
 static void ngx_mcp_connect_wipe(void *data);
 
 
+/* HEAD changes nothing: where a GET takes a state or makes one, whoever only
+ * looks whether there is something gets 405. */
 static const ngx_mcp_connect_route_t  ngx_mcp_connect_routes[] = {
 
     { "", NGX_MCP_CONNECT_GET, 0, 0, ngx_mcp_connect_list },
     { "style.css", NGX_MCP_CONNECT_GET, 0, 0, ngx_mcp_connect_style },
-    { "login", NGX_MCP_CONNECT_GET, 0, 1, ngx_mcp_connect_login },
-    { "callback", NGX_MCP_CONNECT_GET, 0, 1, ngx_mcp_connect_callback },
+    { "login", NGX_HTTP_GET, 0, 1, ngx_mcp_connect_login },
+    { "callback", NGX_HTTP_GET, 0, 1, ngx_mcp_connect_callback },
     { "logout", NGX_HTTP_POST, 0, 0, ngx_mcp_connect_logout },
-    { "start/", NGX_MCP_CONNECT_GET|NGX_HTTP_POST, 1, 1,
-      ngx_mcp_connect_start },
-    { "grant/", NGX_MCP_CONNECT_GET, 1, 1, ngx_mcp_connect_grant },
+    { "start/", NGX_HTTP_GET|NGX_HTTP_POST, 1, 1, ngx_mcp_connect_start },
+    { "grant/", NGX_HTTP_GET, 1, 1, ngx_mcp_connect_grant },
     { "done", NGX_MCP_CONNECT_GET, 0, 0, ngx_mcp_connect_done },
     { "disconnect/", NGX_HTTP_POST, 1, 1, ngx_mcp_connect_disconnect }
 };
 
 #define NGX_MCP_CONNECT_ROUTES                                                \
     (sizeof(ngx_mcp_connect_routes) / sizeof(ngx_mcp_connect_routes[0]))
+
+
+/* Before limit_req, allow/deny and others can refuse the request, and say in a
+ * log what it was. */
+ngx_int_t
+ngx_mcp_connect_enter(ngx_http_request_t *r)
+{
+    if (r != r->main || r->internal || r->uri_changed
+        || ngx_mcp_connect_find(r))
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_mcp_connect_create(r) ? NGX_DECLINED
+                                     : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+/* The context is not where filters look for theirs. */
+ngx_mcp_connect_ctx_t *
+ngx_mcp_connect_find(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_mcp_connect_wipe) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
 
 
 ngx_int_t
@@ -77,7 +110,7 @@ ngx_mcp_connect_handler(ngx_http_request_t *r)
         return NGX_HTTP_NOT_FOUND;
     }
 
-    cc = ngx_mcp_connect_create(r);
+    cc = ngx_mcp_connect_find(r);
     if (cc == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -358,23 +391,14 @@ ngx_mcp_connect_form(ngx_http_request_t *r)
 static void
 ngx_mcp_connect_posted(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t     *cln;
     ngx_mcp_connect_ctx_t  *cc;
 
-    /* the context is not where filters look for theirs */
+    cc = ngx_mcp_connect_find(r);
 
-    for (cln = r->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_mcp_connect_wipe) {
-            break;
-        }
-    }
-
-    if (cln == NULL) {
+    if (cc == NULL) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
-
-    cc = cln->data;
 
     if (ngx_mcp_connect_read(cc) != NGX_OK) {
         ngx_mcp_connect_too_large(cc);

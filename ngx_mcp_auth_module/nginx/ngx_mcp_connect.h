@@ -152,7 +152,14 @@ ngx_int_t ngx_mcp_connect_conf_finish(ngx_conf_t *cf,
     ngx_mcp_main_conf_t *mmcf);
 
 
-/* ngx_mcp_connect.c */
+/*
+ * ngx_mcp_connect.c
+ *
+ * enter: in the rewrite phase; NGX_DECLINED or a status.  find: NULL, when the
+ * request did not come this way.
+ */
+ngx_int_t ngx_mcp_connect_enter(ngx_http_request_t *r);
+ngx_mcp_connect_ctx_t *ngx_mcp_connect_find(ngx_http_request_t *r);
 ngx_int_t ngx_mcp_connect_handler(ngx_http_request_t *r);
 
 /* Something is awaited from now on; then cc->done is called with rc, by an
@@ -252,7 +259,8 @@ void ngx_mcp_connect_see_own(ngx_mcp_connect_ctx_t *cc, const char *path,
 void ngx_mcp_connect_see_query(ngx_mcp_connect_ctx_t *cc, const char *path,
     mcp_str_t *to, mcp_str_t *ticket);
 
-/* and these do not */
+/* and these do not; headers: what all answers of the location have */
+ngx_int_t ngx_mcp_connect_headers(ngx_http_request_t *r);
 ngx_int_t ngx_mcp_connect_own(ngx_mcp_connect_ctx_t *cc, const char *path,
     ngx_str_t *name, ngx_str_t *url);
 ngx_int_t ngx_mcp_connect_set_cookie(ngx_mcp_connect_ctx_t *cc,

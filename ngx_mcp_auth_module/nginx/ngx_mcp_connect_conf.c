@@ -74,7 +74,8 @@ ngx_mcp_connect_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         || clcf->name.len == 0
         || clcf->name.len > NGX_MCP_CONNECT_PATH
         || clcf->name.data[0] != '/'
-        || clcf->name.data[clcf->name.len - 1] != '/')
+        || clcf->name.data[clcf->name.len - 1] != '/'
+        || ngx_strncmp(clcf->name.data, "//", 2) == 0)
     {
         return "stands in a prefix location that ends in \"/\"";
     }
@@ -320,7 +321,13 @@ ngx_mcp_connect_url(ngx_conf_t *cf, ngx_mcp_connect_t *cn)
         return NGX_ERROR;
     }
 
-    if (ngx_mcp_url_parse(cf->pool, &cn->url, &url, &error) != NGX_OK) {
+    /* it goes into answers to MCP clients */
+
+    if (ngx_mcp_url_parse(cf->pool, &cn->url, &url, &error) == NGX_OK) {
+        error = mcp_connect_handed((mcp_str_t *) &cn->url);
+    }
+
+    if (error) {
         return ngx_mcp_connect_refuse(cf, cn, "invalid URL \"%V\": %s",
                                       &cn->url, error);
     }

@@ -224,6 +224,7 @@ ngx_mcp_grant_state(ngx_mcp_connect_ctx_t *cc, mcp_str_t *secret)
 
     st->kind = MCP_CONNECT_GRANT;
     st->credential = *(mcp_str_t *) &cc->credential->name;
+    st->issuer = cc->credential->provider.authorize_endpoint;
     st->browser = cc->session.nonce;
     st->person_issuer = cc->session.issuer;
     st->person = cc->session.user;
@@ -381,7 +382,13 @@ ngx_mcp_grant_whose(ngx_mcp_connect_ctx_t *cc, ngx_mcp_say_e *say)
         return "connect_browser";
     }
 
-    if (!mcp_str_eq(&st->credential, (mcp_str_t *) &cc->credential->name)) {
+    /* another credential's, or of before the configuration was changed: the
+     * code would go to whom it is not from */
+
+    if (!mcp_str_eq(&st->credential, (mcp_str_t *) &cc->credential->name)
+        || !mcp_str_eq(&st->issuer,
+                       &cc->credential->provider.authorize_endpoint))
+    {
         *say = NGX_MCP_SAY_GRANT_FAILED;
         return "connect_issuer";
     }
@@ -456,7 +463,9 @@ ngx_mcp_grant_answered(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
                               &cc->record.tokens);
 
         ngx_mcp_connect_audit(cc, cc->method, "deny", reason);
-        ngx_mcp_connect_say(cc, NGX_MCP_SAY_GRANT_SCOPE);
+        ngx_mcp_connect_say(cc, ngx_strcmp(reason, "revoked") == 0
+                                ? NGX_MCP_SAY_LOGIN_FAILED
+                                : NGX_MCP_SAY_GRANT_SCOPE);
         return;
     }
 
@@ -478,18 +487,27 @@ ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc, mcp_oauth_answer_t *a)
 
     t->access_token = a->access_token;
     t->refresh_token = a->refresh_token;
-    t->scope = a->scope.len ? a->scope : cc->state.scope;
+    t->scope = a->scope_said ? a->scope : cc->state.scope;
     t->granted = ngx_time();
     t->issued = t->granted;
     t->expires = a->expires_in ? t->issued + a->expires_in : 0;
     t->refresh_expires = a->refresh_expires_in
                          ? t->issued + a->refresh_expires_in : 0;
 
-    if (a->scope.len
+    if (a->scope_said
         && mcp_connect_missing(&cc->state.scope, &a->scope,
                                cc->credential->provider.name).len)
     {
         return "connect_scope";
+    }
+
+    /* whoever was revoked while the provider took its time: what ended her
+     * grants was here before this one */
+
+    if (ngx_mcp_connect_person(cc, &cc->session.user, cc->session.begun)
+        == NGX_DECLINED)
+    {
+        return "revoked";
     }
 
     return NULL;

@@ -191,6 +191,13 @@ ngx_mcp_login_taken(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
         return;
     }
 
+    /* another page's login */
+
+    if (!mcp_str_eq(&cc->state.issuer, &cc->conf->issuer->jwt.issuer)) {
+        ngx_mcp_login_refuse(cc, "connect_issuer");
+        return;
+    }
+
     ngx_mcp_login_ask(cc, NGX_OK);
 }
 
@@ -249,7 +256,7 @@ ngx_mcp_login_exchange(ngx_mcp_connect_ctx_t *cc, ngx_mcp_login_t *login)
     ngx_memzero(&req, sizeof(mcp_oauth_request_t));
 
     req.provider = mcp_oauth_provider(&generic);
-    req.auth = MCP_OAUTH_BASIC;
+    req.auth = is->login_auth;
     req.client_id = *(mcp_str_t *) &is->client_id;
     req.client_secret = *(mcp_str_t *) &is->client_secret;
     req.grant = MCP_OAUTH_CODE;
@@ -422,15 +429,22 @@ ngx_mcp_connect_logout(ngx_mcp_connect_ctx_t *cc)
 {
     ngx_int_t  rc;
 
-    rc = ngx_mcp_connect_session(cc, MCP_CONNECT_SESSION);
+    /* to the end of the cookie: then there is nothing to forget.  A form of
+     * another site comes without cookies, and does not take them either */
+
+    rc = ngx_mcp_connect_session(cc, MCP_CONNECT_SESSION + MCP_CONNECT_STATE);
 
     if (rc == NGX_ERROR) {
         return;
     }
 
-    if (rc == NGX_OK
-        && (ngx_mcp_connect_args(cc) != NGX_OK
-            || !ngx_mcp_connect_csrf_good(cc, "logout", NULL)))
+    if (rc == NGX_DECLINED) {
+        ngx_mcp_connect_say(cc, NGX_MCP_SAY_SIGNED_OUT);
+        return;
+    }
+
+    if (ngx_mcp_connect_args(cc) != NGX_OK
+        || !ngx_mcp_connect_csrf_good(cc, "logout", NULL))
     {
         ngx_mcp_connect_audit(cc, "connect/refuse", "deny", "connect_form");
         ngx_mcp_connect_say(cc, NGX_MCP_SAY_FORM_OVER);

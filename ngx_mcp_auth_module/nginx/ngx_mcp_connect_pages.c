@@ -123,8 +123,14 @@ ngx_mcp_connect_say_headers(ngx_mcp_connect_ctx_t *cc, ngx_mcp_say_e what)
 
     if (what == NGX_MCP_SAY_NOT_ALLOWED) {
 
-        if (cc->allow & NGX_HTTP_GET) {
+        if (cc->allow & NGX_HTTP_HEAD) {
             ngx_str_set(&value, "GET, HEAD");
+
+        } else if (cc->allow == NGX_HTTP_GET) {
+            ngx_str_set(&value, "GET");
+
+        } else if (cc->allow & NGX_HTTP_GET) {
+            ngx_str_set(&value, "GET, POST");
 
         } else {
             ngx_str_set(&value, "POST");

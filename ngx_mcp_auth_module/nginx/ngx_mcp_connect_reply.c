@@ -26,8 +26,7 @@ static void ngx_mcp_connect_lines(ngx_mcp_lines_t *lines,
     ngx_http_request_t *r);
 static ngx_table_elt_t *ngx_mcp_connect_line(ngx_mcp_lines_t *lines,
     const char *name);
-static ngx_int_t ngx_mcp_connect_headers(ngx_mcp_connect_ctx_t *cc);
-static ngx_int_t ngx_mcp_connect_policy(ngx_mcp_connect_ctx_t *cc);
+static ngx_int_t ngx_mcp_connect_policy(ngx_http_request_t *r);
 
 
 void
@@ -40,11 +39,6 @@ ngx_mcp_connect_send(ngx_mcp_connect_ctx_t *cc, ngx_uint_t status,
     ngx_http_request_t  *r;
 
     r = cc->request;
-
-    if (ngx_mcp_connect_headers(cc) != NGX_OK) {
-        ngx_mcp_connect_end(cc, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
-    }
 
     r->headers_out.status = status;
     r->headers_out.content_length_n = body->len;
@@ -318,8 +312,10 @@ ngx_mcp_connect_line(ngx_mcp_lines_t *lines, const char *name)
 }
 
 
-static ngx_int_t
-ngx_mcp_connect_headers(ngx_mcp_connect_ctx_t *cc)
+/* Of the location's answers, also of those that are nginx's own: what was
+ * refused before it came here. */
+ngx_int_t
+ngx_mcp_connect_headers(ngx_http_request_t *r)
 {
     ngx_uint_t  i;
     ngx_str_t   value;
@@ -340,12 +336,12 @@ ngx_mcp_connect_headers(ngx_mcp_connect_ctx_t *cc)
         value.data = (u_char *) headers[i].value;
         value.len = ngx_strlen(headers[i].value);
 
-        if (ngx_mcp_add_header(cc->request, headers[i].name, &value) == NULL) {
+        if (ngx_mcp_add_header(r, headers[i].name, &value) == NULL) {
             return NGX_ERROR;
         }
     }
 
-    return ngx_mcp_connect_policy(cc);
+    return ngx_mcp_connect_policy(r);
 }
 
 
@@ -355,18 +351,20 @@ ngx_mcp_connect_headers(ngx_mcp_connect_ctx_t *cc)
  * its own login is.
  */
 static ngx_int_t
-ngx_mcp_connect_policy(ngx_mcp_connect_ctx_t *cc)
+ngx_mcp_connect_policy(ngx_http_request_t *r)
 {
-    ngx_str_t  value;
+    ngx_str_t               value;
+    ngx_mcp_connect_ctx_t  *cc;
 
     static ngx_str_t  own = ngx_string(NGX_MCP_CSP "'self'");
     static ngx_str_t  away = ngx_string(NGX_MCP_CSP "'self' https:");
 
     value = own;
+    cc = ngx_mcp_connect_find(r);
 
-    if (cc->leads_away) {
+    if (cc && cc->leads_away) {
         value.len = away.len + 1 + cc->away.len;
-        value.data = ngx_pnalloc(cc->request->pool, value.len);
+        value.data = ngx_pnalloc(r->pool, value.len);
         if (value.data == NULL) {
             return NGX_ERROR;
         }
@@ -375,6 +373,6 @@ ngx_mcp_connect_policy(ngx_mcp_connect_ctx_t *cc)
                     - value.data;
     }
 
-    return ngx_mcp_add_header(cc->request, "Content-Security-Policy", &value)
+    return ngx_mcp_add_header(r, "Content-Security-Policy", &value)
            ? NGX_OK : NGX_ERROR;
 }

@@ -51,14 +51,10 @@ ngx_mcp_connect_session(ngx_mcp_connect_ctx_t *cc, time_t age)
 
     if (ngx_mcp_connect_open_cookie(cc, NGX_MCP_COOKIE_SESSION, &text)
            != NGX_OK
-        || mcp_connect_session_parse(&text, &mem, &cc->session) != MCP_OK)
-    {
-        return NGX_DECLINED;
-    }
-
-    if (!mcp_str_eq(&cc->session.issuer, &cc->conf->issuer->jwt.issuer)
-        || cc->session.begun > ngx_time() + 60
-        || ngx_time() - cc->session.begun >= age)
+        || mcp_connect_session_parse(&text, &mem, &cc->session) != MCP_OK
+        || !mcp_connect_session_good(&cc->session,
+                                     &cc->conf->issuer->jwt.issuer,
+                                     ngx_time(), age))
     {
         return NGX_DECLINED;
     }

@@ -27,6 +27,8 @@ static ngx_int_t ngx_mcp_connect_ask(ngx_mcp_connect_ctx_t *cc,
     const char *command, const char *kind, mcp_str_t *secret);
 static void ngx_mcp_connect_was_put(void *data, redisReply *reply);
 static void ngx_mcp_connect_was_got(void *data, redisReply *reply);
+static void ngx_mcp_connect_complain(ngx_mcp_connect_ctx_t *cc,
+    redisReply *reply);
 
 
 /* Bytes that are enough for a secret of n random bytes in base64url. */
@@ -112,6 +114,8 @@ ngx_mcp_connect_was_put(void *data, redisReply *reply)
 
     cc->redis = NULL;
 
+    ngx_mcp_connect_complain(cc, reply);
+
     rc = (reply && reply->type == REDIS_REPLY_STATUS
           && ngx_strcmp(reply->str, "OK") == 0) ? NGX_OK : NGX_ERROR;
 
@@ -196,6 +200,8 @@ ngx_mcp_connect_was_got(void *data, redisReply *reply)
 
     cc->redis = NULL;
 
+    ngx_mcp_connect_complain(cc, reply);
+
     if (reply && reply->type == REDIS_REPLY_NIL) {
         ngx_mcp_connect_go(cc, NGX_DECLINED);
         return;
@@ -228,6 +234,35 @@ ngx_mcp_connect_was_got(void *data, redisReply *reply)
     cc->text.len = len;
 
     ngx_mcp_connect_go(cc, NGX_OK);
+}
+
+
+/* What the person sees as "not now" may be no passing thing.  Of the text only
+ * the first word: the rest repeats what was asked. */
+static void
+ngx_mcp_connect_complain(ngx_mcp_connect_ctx_t *cc, redisReply *reply)
+{
+    size_t       n;
+    const char  *why;
+
+    static const char  unknown[] = "ERR unknown command";
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR) {
+        return;
+    }
+
+    why = (ngx_strncmp(reply->str, unknown, sizeof(unknown) - 1) == 0)
+          ? ", an unknown command: Redis 6.2 is needed" : "";
+
+    for (n = 0; n < 32 && n < reply->len; n++) {
+        if (reply->str[n] <= ' ' || reply->str[n] > '~') {
+            break;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_ERR, cc->request->connection->log, 0,
+                  "mcp_redis \"%V\": mcp_connect was refused: %*s%s",
+                  &cc->mmcf->redis->server, n, reply->str, why);
 }
 
 

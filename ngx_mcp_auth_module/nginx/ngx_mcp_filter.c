@@ -24,6 +24,7 @@
  */
 
 #include "ngx_mcp_filter.h"
+#include "ngx_mcp_connect.h"
 #include "ngx_mcp_session.h"
 #include "ngx_mcp_stream.h"
 #include "ngx_mcp_reply.h"
@@ -118,6 +119,12 @@ ngx_mcp_header_filter(ngx_http_request_t *r)
 
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
     ctx = ngx_mcp_get_ctx(r->main);
+
+    if (mlcf->connect && r == r->main
+        && ngx_mcp_connect_headers(r) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     if (ctx == NULL) {
 

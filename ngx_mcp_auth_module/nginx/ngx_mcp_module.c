@@ -267,6 +267,10 @@ ngx_mcp_enter_handler(ngx_http_request_t *r)
 
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_mcp_auth_module);
 
+    if (mlcf->connect) {
+        return ngx_mcp_connect_enter(r);
+    }
+
     if (mlcf->server == NULL
         || r != r->main
         || r->uri_changed

@@ -100,6 +100,7 @@ typedef struct {
     /* the gateway as client of this issuer, for mcp_connect */
     ngx_str_t                client_id;
     ngx_str_t                client_secret;     /* never logged */
+    mcp_oauth_auth_e         login_auth;
     ngx_str_t                login_scope;
     ngx_str_t                authorization_endpoint;    /* empty: discovered */
     ngx_str_t                token_endpoint;            /* likewise */

@@ -306,6 +306,49 @@ test_away(void **state)
 }
 
 
+static void
+test_session_good(void **state)
+{
+    size_t                  i;
+    mcp_str_t               issuer;
+    mcp_connect_session_t   s;
+
+    static const struct {
+        const char  *issuer;
+        int64_t      begun;
+        int          good;
+    } cases[] = {
+        { "https://login.example.com", 1000000, 1 },
+        { "https://login.example.com", 1000000 - 899, 1 },
+        { "https://login.example.com", 1000000 - 900, 0 },
+        { "https://login.example.com", 0, 0 },
+        { "https://login.example.com", 1000060, 1 },
+        { "https://login.example.com", 1000061, 0 },
+        { "https://login.example.com", INT64_MAX, 0 },
+        { "https://login.example.com/", 1000000, 0 },
+        { "https://evil.example.com", 1000000, 0 },
+        { "", 1000000, 0 }
+    };
+
+    (void) state;
+
+    issuer = fx_str("https://login.example.com");
+    memset(&s, 0, sizeof(s));
+
+    for (i = 0; i < fx_count(cases); i++) {
+        s.issuer = fx_str(cases[i].issuer);
+        s.begun = cases[i].begun;
+
+        if (mcp_connect_session_good(&s, &issuer, 1000000,
+                                     MCP_CONNECT_SESSION)
+            != cases[i].good)
+        {
+            fail_msg("case %zu", i);
+        }
+    }
+}
+
+
 /* What only the gateway may say is in no endpoint's query. */
 static void
 test_endpoint(void **state)
@@ -344,7 +387,20 @@ test_endpoint(void **state)
         { "?resource=x", 0 },
         { "?st%61te=1", 0 },
         { "?a=b&+state=1", 0 },
-        { "?a=1?state=1", 1 }
+        { "?a=1?state=1", 1 },
+        { "#", 0 },
+        { "?tenant=1#state", 0 },
+        { "/$(id)", 0 },
+        { "/%24%28id%29", 1 },
+        { "/a;b", 0 },
+        { "/it's", 0 },
+        { "/`id`", 0 },
+        { "/a|b", 0 },
+        { "/a b", 0 },
+        { "/a\\b", 0 },
+        { "/\r\nSet-Cookie:a", 0 },
+        { "/\xc3\xb6", 0 },
+        { "/!*+,~@:=", 1 }
     };
 
     (void) state;
@@ -480,6 +536,7 @@ main(void)
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_strict),
         cmocka_unit_test(test_away),
+        cmocka_unit_test(test_session_good),
         cmocka_unit_test(test_endpoint),
         cmocka_unit_test(test_missing),
     };

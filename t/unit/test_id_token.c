@@ -15,6 +15,7 @@
 
 
 static mcp_id_token_t  id;
+static mcp_str_t       by = mcp_string("");     /* the user claim; else ISS's */
 
 
 /* Why these claims are refused; NULL: they are good. */
@@ -30,6 +31,12 @@ judged(const char *header, const char *claims, const char *client,
     mcp_jwt_issuer_t   is, any;
 
     is = issuer_default();
+
+    if (by.len) {
+        is.user_claims = &by;
+        is.nuser_claims = 1;
+    }
+
     set = set_of(fx_jwk(FX_RSA, ""));
 
     token = fx_str(fx_token("RS256", FX_RSA, header, claims));
@@ -243,6 +250,33 @@ test_user(void **state)
 }
 
 
+/* Who may choose her address may not choose who she is. */
+static void
+test_email(void **state)
+{
+    (void) state;
+
+#define MAIL  ",\"sub\":\"joe\",\"email\":\"boss@example.com\""
+
+    check(WHO(MAIL ",\"email_verified\":false"), NULL);
+    check_str(&id.user, "joe");
+
+    by = fx_str("email");
+
+    check(WHO(MAIL), NULL);
+    check_str(&id.user, "boss@example.com");
+    check(WHO(MAIL ",\"email_verified\":true"), NULL);
+    check(WHO(MAIL ",\"email_verified\":\"true\""), NULL);
+    check(WHO(MAIL ",\"email_verified\":false"), "user");
+    check(WHO(MAIL ",\"email_verified\":\"false\""), "user");
+    check(WHO(MAIL ",\"email_verified\":null"), "user");
+    check(WHO(MAIL ",\"email_verified\":1"), "user");
+    check(WHO(",\"sub\":\"joe\",\"email_verified\":true"), "user");
+
+    mcp_str_null(&by);
+}
+
+
 static void
 test_kinds(void **state)
 {
@@ -298,6 +332,7 @@ main(void)
         cmocka_unit_test(test_nonce),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_user),
+        cmocka_unit_test(test_email),
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_memory),
     };

@@ -473,6 +473,22 @@ test_tokens(void **state)
     assert_true(mcp_str_eq_lit(&a.scope, "a b"));
     assert_true(mcp_str_eq_lit(&a.id_token, "i.d.t"));
     assert_int_equal(a.expires_in, 3600);
+    assert_int_equal(a.scope_said, 1);
+
+    /* nothing granted is not nothing said */
+
+    req = request("github", MCP_OAUTH_CODE);
+
+    body = str("{\"access_token\":\"acc\",\"scope\":\"\"}");
+    mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+    assert_int_equal(a.class, MCP_OAUTH_OK);
+    assert_int_equal(a.scope.len, 0);
+    assert_int_equal(a.scope_said, 1);
+
+    body = str("{\"access_token\":\"acc\",\"scope\":null}");
+    mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+    assert_int_equal(a.class, MCP_OAUTH_OK);
+    assert_int_equal(a.scope_said, 0);
 
     /* GitHub: no expires_in, for ever; a refresh token with its own */
 
