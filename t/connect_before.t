@@ -117,6 +117,11 @@ is($r->{status}, 405, 'HEAD ends none');
 is($r->{body}, '', 'no body');
 headers_ok('HEAD', $r);
 is($g->{login}->count(kind => 'authorization_code'), 0, 'no code is used');
+
+my ($key) = @{$g->{redis}->command('KEYS', 'mcp:st:*')};
+my $ms = $g->{redis}->command('PTTL', $key);
+cmp_ok($ms, '<=', 600_000, 'a state is for ten minutes');
+cmp_ok($ms, '>', 500_000, 'and not for less');
 is($b->get($to, site => 'cross')->{status}, 303, 'the state is there still');
 
 my $page = $b->get("${url}start/jira");

@@ -157,6 +157,8 @@ refuses('the URL ' . ($_->[0] =~ s/\Aurl=//r), $_->[1],
         [ 'https://gw.example.com/connect/?a', qr/not that of the location/ ],
         [ 'https://u@gw.example.com/connect/', qr/invalid URL.*user name/ ],
         [ 'ftp://gw.example.com/connect/', qr/invalid URL/ ],
+        [ 'https://gw.example.com:443/connect/', qr/scheme's own port/ ],
+        [ 'https://GW.example.com/connect/', qr/lower case/ ],
         [ 'https://gw.example.com/a$(id)/', qr/not for a URL that others/ ],
         [ '/connect/', qr/invalid URL/ ];
 refuses("location $_", qr/prefix location that ends in "\/"/,

@@ -39,6 +39,7 @@ sub sign_in { $g->browser->get("${url}login") }
 is(sign_in()->{status}, 503, 'no document: not now');
 
 for ([ 'another issuer', { %doc, issuer => 'https://evil.example.com' } ],
+     [ 'an issuer of the same length', { %doc, issuer => $at =~ s/\.1:/.2:/r } ],
      [ 'no issuer', { %doc, issuer => undef } ],
      [ 'a page elsewhere', { %doc, authorization_endpoint =>
                              'https://evil.example.com/a' } ],

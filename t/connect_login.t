@@ -74,7 +74,9 @@ for ([ '/teapot', 'error_page' ], [ '/try', 'try_files' ]) {
 }
 
 for ([ 'text/plain', 415 ], [ 'multipart/form-data; boundary=x', 415 ],
-     [ undef, 415 ])
+     [ undef, 415 ], [ 'application/x-www-form-urlencodedx', 415 ],
+     [ 'xapplication/x-www-form-urlencoded', 415 ],
+     [ 'application/x-www-form-urlencoded; charset=utf-8', 200 ])
 {
     my $r = $b->post($g->url('logout'), 'a=b',
                      headers => [ [ 'Content-Type' => $_->[0] ] ]);

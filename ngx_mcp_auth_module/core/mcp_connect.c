@@ -364,6 +364,53 @@ mcp_connect_handed(const mcp_str_t *url)
 }
 
 
+const char *
+mcp_connect_own(const mcp_str_t *url)
+{
+    size_t       i, slashes;
+    mcp_str_t    port;
+    const char  *error;
+
+    error = mcp_connect_handed(url);
+
+    if (error) {
+        return error;
+    }
+
+    slashes = 0;
+    mcp_str_null(&port);
+
+    for (i = 0; i < url->len; i++) {
+
+        if (url->data[i] >= 'A' && url->data[i] <= 'Z') {
+            return "scheme and host are not written in lower case";
+        }
+
+        if (url->data[i] == '/' && ++slashes == 3) {
+            break;
+        }
+
+        /* the last one: an IPv6 address has some of its own */
+
+        if (url->data[i] == ':') {
+            port.data = url->data + i;
+        }
+    }
+
+    if (port.data) {
+        port.len = (size_t) (url->data + i - port.data);
+    }
+
+    if ((url->len > 4 && url->data[4] == 's')
+        ? mcp_str_eq_lit(&port, ":443") : mcp_str_eq_lit(&port, ":80"))
+    {
+        return "the scheme's own port is written";
+    }
+
+    return NULL;
+}
+
+
 static mcp_str_t
 mcp_connect_field_name(const mcp_str_t *field)
 {

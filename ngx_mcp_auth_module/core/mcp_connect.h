@@ -101,6 +101,12 @@ int mcp_connect_away(mcp_buf_t *b, const mcp_connect_away_t *a);
 const char *mcp_connect_handed(const mcp_str_t *url);
 
 /*
+ * NULL, or why a URL cannot be that of the pages: it is none to be handed out,
+ * or browsers write it in another way, so that their Origin would be another.
+ */
+const char *mcp_connect_own(const mcp_str_t *url);
+
+/*
  * NULL, or why an authorization endpoint, a URL already, cannot be used: it is
  * none to be handed out, or its query has what only the gateway may say.  Of a
  * parameter that is there twice (RFC 6749 3.1: it must not be) a provider would

@@ -432,7 +432,7 @@ mcpctl_connect_url(mcpctl_parser_t *ps, mcpctl_level_t *level)
     error = mcpctl_url(&cn->url, &at);
 
     if (error == NULL) {
-        error = mcp_connect_handed(&cn->url);
+        error = mcp_connect_own(&cn->url);
     }
 
     if (error) {

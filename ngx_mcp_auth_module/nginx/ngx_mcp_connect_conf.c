@@ -324,7 +324,7 @@ ngx_mcp_connect_url(ngx_conf_t *cf, ngx_mcp_connect_t *cn)
     /* it goes into answers to MCP clients */
 
     if (ngx_mcp_url_parse(cf->pool, &cn->url, &url, &error) == NGX_OK) {
-        error = mcp_connect_handed((mcp_str_t *) &cn->url);
+        error = mcp_connect_own((mcp_str_t *) &cn->url);
     }
 
     if (error) {

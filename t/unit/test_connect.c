@@ -349,6 +349,46 @@ test_session_good(void **state)
 }
 
 
+/* The pages' own URL is as browsers write it. */
+static void
+test_own(void **state)
+{
+    size_t     i;
+    mcp_str_t  url;
+
+    static const struct {
+        const char  *url;
+        unsigned     good;
+    } cases[] = {
+        { "https://gw.example.com/connect/", 1 },
+        { "https://gw.example.com/Connect/", 1 },
+        { "https://gw.example.com:8443/", 1 },
+        { "https://gw.example.com:80/", 1 },
+        { "https://gw.example.com:4430/", 1 },
+        { "https://gw.example.com/a:443/", 1 },
+        { "http://127.0.0.1:443/c/", 1 },
+        { "https://[::443]/c/", 1 },
+        { "https://[::1]:8443/c/", 1 },
+        { "https://gw.example.com:443/connect/", 0 },
+        { "https://[::1]:443/c/", 0 },
+        { "http://127.0.0.1:80/c/", 0 },
+        { "HTTPS://gw.example.com/connect/", 0 },
+        { "https://GW.example.com/connect/", 0 },
+        { "https://gw.example.com/$(id)/", 0 }
+    };
+
+    (void) state;
+
+    for (i = 0; i < fx_count(cases); i++) {
+        url = fx_str(cases[i].url);
+
+        if ((mcp_connect_own(&url) == NULL) != cases[i].good) {
+            fail_msg("%s", cases[i].url);
+        }
+    }
+}
+
+
 /* What only the gateway may say is in no endpoint's query. */
 static void
 test_endpoint(void **state)
@@ -537,6 +577,7 @@ main(void)
         cmocka_unit_test(test_strict),
         cmocka_unit_test(test_away),
         cmocka_unit_test(test_session_good),
+        cmocka_unit_test(test_own),
         cmocka_unit_test(test_endpoint),
         cmocka_unit_test(test_missing),
     };
