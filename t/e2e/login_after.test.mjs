@@ -144,7 +144,7 @@ describe('after the login', () => {
 
         const refreshes = ({ clientId }) => provider.seen('/token')
             .map(({ params }) => params)
-            .filter((params) => params.client_id === clientId).slice(1);
+            .filter((params) => params?.client_id === clientId).slice(1);
 
         for (const { alice, era, call, answer } of all) {
             const forms = alice.browser.forms;
