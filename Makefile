@@ -26,8 +26,12 @@ ifdef SAN
 UNIT := $(UNIT)-san
 endif
 
+# what a program of an operator's is to have; nginx's flags bring their own
+
+HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+
 CORE_CFLAGS := -std=c11 -O2 -g -Wall -Wextra -Werror -Wshadow \
-               $(if $(SAN),$(SAN_FLAGS))
+               $(HARDEN) $(if $(SAN),$(SAN_FLAGS))
 TEST_CFLAGS := -std=gnu11 -D_GNU_SOURCE= -O1 -g -Wall -Wextra -Werror \
                -I$(CORE) \
                $(if $(SAN),$(SAN_FLAGS))
@@ -41,9 +45,7 @@ CTL_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -Wshadow \
               -DMCPCTL_VERSION='"$(shell sed -n \
                   's/^\#define NGX_MCP_VERSION  "\(.*\)"/\1/p' \
                   ngx_mcp_auth_module/nginx/ngx_mcp_module.h)"' \
-              -I$(CORE) $(CTL_HARDEN) $(if $(SAN),$(SAN_FLAGS))
-CTL_HARDEN := -fstack-protector-strong -fPIE \
-              $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+              -I$(CORE) $(HARDEN) $(if $(SAN),$(SAN_FLAGS))
 CTL_LIBS   := -pie -Wl,-z,relro,-z,now -l:libhiredis.a -ljansson -lssl -lcrypto
 CTL_OBJS   := $(patsubst $(CTL)/%.c,$(UNIT)/mcpctl/%.o,$(wildcard $(CTL)/*.c))
 MCPCTL     := $(if $(SAN),$(UNIT)/mcpctl/mcpctl,$(BUILD)/mcpctl)
