@@ -85,7 +85,7 @@ BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
 
 
 .PHONY: help deps build san valgrind lint unit-build unit prove e2e test bench \
-        test-valgrind test-valgrind-run deb test-deb run install clean
+        test-valgrind test-valgrind-run test-on deb test-deb run install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
@@ -98,6 +98,7 @@ help:
 	@echo 'make e2e        official MCP clients and servers against it'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
+	@echo 'make test-on    the suite on SUITE=trixie or sid, in a chroot; T="t/a.t"'
 	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
 	@echo '                CHECK=1: fails over the budget; INSTRUCTIONS=1: counted'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
@@ -178,7 +179,7 @@ test:
 	@$(MAKE) --no-print-directory unit-build $(TEST_NEEDS)
 	@perl t/lib/run-tests lint build-aux/lint \
 	    unit $(UNIT_TESTS) prove $(T) \
-	    $(if $(SAN),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
+	    $(if $(SAN)$(NO_E2E),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
 
 # The package, for the nginx of this machine, in build/deb.  Its test installs
 # and removes it in a throw-away copy of this machine, and needs root.
@@ -190,6 +191,13 @@ deb:
 test-deb:
 	@MCP_DEPS_EXTRA='debhelper lintian' $(MAKE) --no-print-directory deps
 	@perl t/lib/run-tests prove t/deb/package.t
+
+# the same in a chroot with another release of Debian: trixie, sid
+
+test-on:
+	@MCP_DEPS_EXTRA=debootstrap $(MAKE) --no-print-directory deps
+	@build-aux/test-on '$(SUITE)' '$(TOP)/$(BUILD)' \
+	    '$(if $(filter command line,$(origin T)),$(T))'
 
 # the unit tests as they are, nginx in a build without pools of many objects
 
@@ -229,5 +237,9 @@ install: build
 	echo 'load_module modules/ngx_http_mcp_auth_module.so;' > \
 	    '$(DESTDIR)/usr/share/nginx/modules-available/mod-http-mcp-auth.conf'
 
+# a chroot of test-on has no mounts when no test-on runs; should one be there,
+# it goes first
+
 clean:
-	rm -rf build
+	@build-aux/test-on --umount '$(TOP)/$(BUILD)'
+	rm -rf --one-file-system build
