@@ -28,7 +28,10 @@ my ($version) = slurp('ngx_mcp_auth_module/nginx/ngx_mcp_module.h')
                 =~ /^#define NGX_MCP_VERSION +"([^"]+)"/m;
 
 
-# made
+# made; a commit meanwhile is of another time
+
+$ENV{SOURCE_DATE_EPOCH} //= (run(qw/ git log -1 --format=%ct /))[1] =~ s/\s//gr
+    if -e '.git';
 
 my $before = tree();
 my %first = build('build/deb');
