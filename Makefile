@@ -26,8 +26,12 @@ ifdef SAN
 UNIT := $(UNIT)-san
 endif
 
+# what a program of an operator's is to have; nginx's flags bring their own
+
+HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+
 CORE_CFLAGS := -std=c11 -O2 -g -Wall -Wextra -Werror -Wshadow \
-               $(if $(SAN),$(SAN_FLAGS))
+               $(HARDEN) $(if $(SAN),$(SAN_FLAGS)) $(EXTRA_CFLAGS)
 TEST_CFLAGS := -std=gnu11 -D_GNU_SOURCE= -O1 -g -Wall -Wextra -Werror \
                -I$(CORE) \
                $(if $(SAN),$(SAN_FLAGS))
@@ -41,9 +45,7 @@ CTL_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -Wshadow \
               -DMCPCTL_VERSION='"$(shell sed -n \
                   's/^\#define NGX_MCP_VERSION  "\(.*\)"/\1/p' \
                   ngx_mcp_auth_module/nginx/ngx_mcp_module.h)"' \
-              -I$(CORE) $(CTL_HARDEN) $(if $(SAN),$(SAN_FLAGS))
-CTL_HARDEN := -fstack-protector-strong -fPIE \
-              $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+              -I$(CORE) $(HARDEN) $(if $(SAN),$(SAN_FLAGS)) $(EXTRA_CFLAGS)
 CTL_LIBS   := -pie -Wl,-z,relro,-z,now -l:libhiredis.a -ljansson -lssl -lcrypto
 CTL_OBJS   := $(patsubst $(CTL)/%.c,$(UNIT)/mcpctl/%.o,$(wildcard $(CTL)/*.c))
 MCPCTL     := $(if $(SAN),$(UNIT)/mcpctl/mcpctl,$(BUILD)/mcpctl)
@@ -85,7 +87,8 @@ BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
 
 
 .PHONY: help deps build san valgrind lint unit-build unit prove e2e pictures \
-        test bench test-valgrind test-valgrind-run run install clean
+        test bench test-valgrind test-valgrind-run test-on deb test-deb run \
+        install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
@@ -99,10 +102,13 @@ help:
 	@echo 'make pictures   docs/pictures, as Chromium shows the pages'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
+	@echo 'make test-on    the suite on SUITE=trixie or sid, in a chroot; T="t/a.t"'
 	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
 	@echo '                CHECK=1: fails over the budget; INSTRUCTIONS=1: counted'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
 	@echo 'make install    into $(MODULES_DIR) and $(SBIN_DIR); DESTDIR='
+	@echo 'make deb        build/deb/libnginx-mod-http-mcp-auth_*.deb'
+	@echo 'make test-deb   builds it twice, lintian, installs and purges it; root'
 	@echo 'make clean      remove build/'
 
 deps:
@@ -136,7 +142,8 @@ $(UNIT)/mcpctl/%.o: $(CTL)/%.c Makefile
 # does without libjwt
 
 $(MCPCTL): $(CTL_OBJS) $(filter-out %/mcp_assertion.o,$(CORE_OBJS))
-	$(CC) $(if $(SAN),$(SAN_FLAGS)) -o $@.tmp $^ $(CTL_LIBS)
+	$(CC) $(if $(SAN),$(SAN_FLAGS)) $(EXTRA_LDFLAGS) -o $@.tmp $^ \
+	    $(CTL_LIBS)
 	@mv $@.tmp $@
 
 # t/unit/test_x.c alone makes build/unit/test_x
@@ -188,7 +195,25 @@ test:
 	@$(MAKE) --no-print-directory unit-build $(TEST_NEEDS)
 	@perl t/lib/run-tests lint build-aux/lint \
 	    unit $(UNIT_TESTS) prove $(T) \
-	    $(if $(SAN),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
+	    $(if $(SAN)$(NO_E2E),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
+
+# The package, for the nginx of this machine, in build/deb.  Its test installs
+# and removes it in a throw-away copy of this machine, and needs root.
+
+deb:
+	@MCP_DEPS_EXTRA=debhelper $(MAKE) --no-print-directory deps
+	@build-aux/deb '$(TOP)/$(BUILD)/deb'
+
+test-deb:
+	@MCP_DEPS_EXTRA='debhelper lintian' $(MAKE) --no-print-directory deps
+	@perl t/lib/run-tests prove t/deb/package.t
+
+# the same in a chroot with another release of Debian: trixie, sid
+
+test-on:
+	@MCP_DEPS_EXTRA=debootstrap $(MAKE) --no-print-directory deps
+	@build-aux/test-on '$(SUITE)' '$(TOP)/$(BUILD)' \
+	    '$(if $(filter command line,$(origin T)),$(T))'
 
 # the unit tests as they are, nginx in a build without pools of many objects
 
@@ -228,5 +253,9 @@ install: build
 	echo 'load_module modules/ngx_http_mcp_auth_module.so;' > \
 	    '$(DESTDIR)/usr/share/nginx/modules-available/mod-http-mcp-auth.conf'
 
+# a chroot of test-on has no mounts when no test-on runs; should one be there,
+# it goes first
+
 clean:
-	rm -rf build
+	@build-aux/test-on --umount '$(TOP)/$(BUILD)'
+	rm -rf --one-file-system build

@@ -92,14 +92,15 @@ $t->run_daemon(sub {
     }
 });
 
-# certificates of another authority, and of yesterday
+# certificates of another authority, and one that ended when it was made (from
+# OpenSSL 3.5 on none can end before it begins)
 
 my $req = 'openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1'
         . " -nodes -batch -config $d/openssl.cnf";
 
 MCP::Issuer::run("$req -x509 -days 2 -extensions ca -subj /CN=other"
                  . " -keyout $d/other-ca.key -out $d/other-ca.pem");
-MCP::Issuer::run("openssl x509 -req -days -1 -in $d/server.csr -CA $d/ca.pem"
+MCP::Issuer::run("openssl x509 -req -days 0 -in $d/server.csr -CA $d/ca.pem"
                  . " -CAkey $d/ca.key -set_serial 7 -extensions server"
                  . " -extfile $d/openssl.cnf -out $d/expired.pem");
 

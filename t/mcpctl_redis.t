@@ -318,6 +318,7 @@ for (['nonsense', "HTTP/1.1 400 Bad Request\r\n\r\n"],
      ['a list of more', "*9999999999\r\n"],
      ['a length below 0', "\$-5\r\nabcde\r\n"],
      ['lists in lists', "*1\r\n" x 20 . ":1\r\n"],
+     ['a million of them', "*1\r\n" x 1_000_000 . ":1\r\n"],
      ['two answers', clock(0) . clock(0)],
      ['an answer that is too long', '$99999999' . "\r\n" . 'x' x 17_000_000],
      ['the end', 'close'])

@@ -24,7 +24,8 @@ my $secret = 'TOP-SECRET-VALUE';
 
 MCP::Upstream->start($t, port => 8081);
 
-# certificates: of another CA, expired, for another host
+# certificates: of another CA, expired (it ended when it was made), for another
+# host
 
 my $req = 'openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1'
         . " -nodes -batch -config $d/openssl.cnf";
@@ -35,7 +36,7 @@ MCP::Issuer::run("$req -x509 -days 2 -extensions ca -subj /CN=other"
                  . " -keyout $d/ca2.key -out $d/ca2.pem");
 MCP::Issuer::run("$sign 50 -days 2 -CA $d/ca2.pem -CAkey $d/ca2.key"
                  . " -out $d/stranger.pem");
-MCP::Issuer::run("$sign 51 -days -1 -CA $d/ca.pem -CAkey $d/ca.key"
+MCP::Issuer::run("$sign 51 -days 0 -CA $d/ca.pem -CAkey $d/ca.key"
                  . " -out $d/expired.pem");
 $t->write_file('name.cnf', "[server]\nsubjectAltName = DNS:redis.example.com\n");
 MCP::Issuer::run("openssl x509 -req -days 2 -in $d/server.csr -CA $d/ca.pem"

@@ -46,9 +46,11 @@ for my $uri (qw( /unbuffered /buffered )) {
          ['a 401 that drips', { status => 401, chunked => 1,
                                 parts => \@drip }, 'upstream_credential'],
          ['a 302 of a length that never comes',
-          { status => 302, headers => { 'Content-Length' => 9999,
-                                        Location => 'https://evil.example/' },
-            parts => ['x', 10] }, 'upstream_status'])
+          { status => 302, headers => { Location => 'https://evil.example/' },
+            length => 9999, parts => ['x', 10] }, 'upstream_status'],
+         ['a 401 whose body does not begin',
+          { status => 401, length => 9999, parts => [10] },
+          'upstream_credential'])
     {
         my ($what, $answer, $reason) = @$_;
 

@@ -152,7 +152,7 @@ my @bad = (
       sub { unlink $file; $rev->write(text => "$line\nend\n"); chmod 0, $file },
       qr/cannot be opened/, ' (13: Permission denied)' ],
     [ 'the lines of another system',
-      sub { unlink $file; $rev->write(text => $good =~ s/\n/\r\n/gr) },
+      sub { $rev->write(text => $good =~ s/\n/\r\n/gr) },
       qr/line 2: / ],
     [ 'NULs behind its end, of a disk that lost power',
       sub { $rev->write(text => $good . "\0" x 512) }, qr/something follows/ ],
@@ -171,7 +171,6 @@ my @bad = (
           truncate $f, 64 * 1024 * 1024 + 1;
       }, qr/is too large/ ],
     [ 'a line too long', sub {
-          unlink $file;
           $rev->write(text => "$line\nuser x " . 'y' x 3000
                               . " 2026-01-01T00:00:00Z\nend\n");
       }, qr/line 2: / ],

@@ -28,6 +28,7 @@
 #define MCPCTL_REDIS_WAIT      5000     /* ms, at least: people are patient */
 #define MCPCTL_REDIS_REPLY     (16 * 1024 * 1024)
 #define MCPCTL_REDIS_ELEMENTS  65536    /* of one array */
+#define MCPCTL_REDIS_DEPTH     8        /* arrays in arrays */
 #define MCPCTL_REDIS_ARGS      1024
 
 
@@ -737,7 +738,17 @@ mcpctl_redis_wait(mcpctl_conn_t *c, int events)
 static void *
 mcpctl_redis_bounded(const redisReadTask *task, mcpctl_redis_count_t elements)
 {
-    mcpctl_conn_t  *c;
+    unsigned              depth;
+    mcpctl_conn_t        *c;
+    const redisReadTask  *parent;
+
+    depth = 0;
+
+    for (parent = task->parent; parent; parent = parent->parent) {
+        if (++depth == MCPCTL_REDIS_DEPTH) {
+            return NULL;
+        }
+    }
 
     c = task->privdata;
 

@@ -648,6 +648,14 @@ ngx_mcp_header_replace(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
         return NGX_ERROR;
     }
 
+    if (fc->upstream) {
+
+        /* nginx would hold back what comes of the body until a buffer is full
+         * or the body has ended, and us with it */
+
+        fc->upstream->buffering = 0;
+    }
+
     return ngx_mcp_next_header_filter(r);
 }
 

@@ -7,7 +7,9 @@
  * hiredis bounds nothing: "$500000000" waits for as many bytes, "*100000000"
  * allocates as many pointers.  The functions by which its reader makes replies
  * are wrapped by ours, which count; what is larger than max_reply, with the
- * objects made of it, ends the connection.
+ * objects made of it, ends the connection.  So does what RESP2 does not have,
+ * and a list in more lists than any answer of ours: hiredis 1.0 and later take
+ * any number, and free them by recursion.
  *
  * The text of an error reply is never logged: Redis repeats in it what it was
  * sent, which may be the password.  Its first word is.
@@ -23,6 +25,7 @@
 #define NGX_MCP_REDIS_REPLIES   64      /* in one turn of the loop */
 #define NGX_MCP_REDIS_READS     16      /* likewise */
 #define NGX_MCP_REDIS_ARGS      16
+#define NGX_MCP_REDIS_DEPTH     8       /* lists in lists */
 #define NGX_MCP_REDIS_BACKOFF   100     /* ms, doubling to */
 #define NGX_MCP_REDIS_MAX_BACKOFF  5000
 #define NGX_MCP_REDIS_GOOD_BACKOFF  1000    /* of a link that was good */
@@ -83,6 +86,11 @@ static void *ngx_mcp_redis_create_array(const redisReadTask *task,
 static void *ngx_mcp_redis_create_integer(const redisReadTask *task,
     long long n);
 static void *ngx_mcp_redis_create_nil(const redisReadTask *task);
+#if (HIREDIS_MAJOR >= 1)
+static void *ngx_mcp_redis_create_double(const redisReadTask *task,
+    double value, char *str, size_t len);
+static void *ngx_mcp_redis_create_bool(const redisReadTask *task, int value);
+#endif
 
 
 void
@@ -290,6 +298,11 @@ ngx_mcp_redis_link_reader(ngx_mcp_redis_link_t *link)
     link->functions.createArray = ngx_mcp_redis_create_array;
     link->functions.createInteger = ngx_mcp_redis_create_integer;
     link->functions.createNil = ngx_mcp_redis_create_nil;
+
+#if (HIREDIS_MAJOR >= 1)
+    link->functions.createDouble = ngx_mcp_redis_create_double;
+    link->functions.createBool = ngx_mcp_redis_create_bool;
+#endif
 
     link->reader->fn = &link->functions;
     link->reader->privdata = link;
@@ -962,8 +975,8 @@ ngx_mcp_redis_out_free(ngx_mcp_redis_out_t *out)
 }
 
 
-/* NULL when the reply becomes too large: hiredis then reports that it has no
- * memory for it. */
+/* NULL when the reply becomes too large, or is of a type of RESP3: hiredis then
+ * reports that it has no memory for it. */
 static ngx_mcp_redis_link_t *
 ngx_mcp_redis_count(const redisReadTask *task, size_t size)
 {
@@ -971,6 +984,10 @@ ngx_mcp_redis_count(const redisReadTask *task, size_t size)
 
     link = task->privdata;
     link->size += sizeof(redisReply) + size;
+
+    if (task->type > REDIS_REPLY_ERROR) {
+        return NULL;
+    }
 
     return link->size > link->conf->max_reply ? NULL : link;
 }
@@ -991,7 +1008,17 @@ static void *
 ngx_mcp_redis_create_array(const redisReadTask *task,
     ngx_mcp_redis_elements_t n)
 {
+    ngx_uint_t             depth;
+    const redisReadTask   *parent;
     ngx_mcp_redis_link_t  *link;
+
+    depth = 0;
+
+    for (parent = task->parent; parent; parent = parent->parent) {
+        if (++depth == NGX_MCP_REDIS_DEPTH) {
+            return NULL;
+        }
+    }
 
     link = ngx_mcp_redis_count(task, n > 0 ? n * sizeof(redisReply *) : 0);
 
@@ -1019,3 +1046,24 @@ ngx_mcp_redis_create_nil(const redisReadTask *task)
 
     return link ? link->hiredis->createNil(task) : NULL;
 }
+
+
+#if (HIREDIS_MAJOR >= 1)
+
+/* types of RESP3, which nobody asked for */
+
+static void *
+ngx_mcp_redis_create_double(const redisReadTask *task, double value,
+    char *str, size_t len)
+{
+    return NULL;
+}
+
+
+static void *
+ngx_mcp_redis_create_bool(const redisReadTask *task, int value)
+{
+    return NULL;
+}
+
+#endif

@@ -403,6 +403,44 @@ describe('documentation', () => {
         }
     });
 
+    /* a test is named as it stands in its file: a literal, or a function */
+    test('every test that the security page names exists', () => {
+        const page = read('docs/security.md');
+        const [promised] = page.match(/^## Against [^]*?^## Not promised/m);
+        let named = 0;
+
+        for (const row of promised.match(/^\| (?!promised |---).*$/gm)) {
+            const [, what, tests] = row.match(/^\| (.*) \| (.*) \|$/) ?? [];
+
+            assert.match(tests ?? '', /^(`t\/[^`]+`( "[^"]+")?(, |$))+$/, row);
+
+            for (const [, file, name] of tests.matchAll(
+                /`(t\/[^`]+)`(?: "([^"]+)")?/g))
+            {
+                assert.match(file,
+                    /^t\/([\w-]+\.t|unit\/\w+\.c|e2e\/\w+\.test\.mjs)$/);
+
+                const source = read(file);
+
+                if (name === undefined) {
+                    continue;
+                }
+
+                assert.ok(/^test_/.test(name)
+                    ? new RegExp(`cmocka_unit_test\\w*\\(${name}\\b`).test(source)
+                    : [`'${name}'`, `"${name}"`].some((literal) =>
+                        source.includes(literal)),
+                    `${file} has no "${name}": ${what}`);
+                named++;
+            }
+        }
+        assert.ok(named > 80, `only ${named}`);
+
+        for (const file of page.match(/(?<=`)t\/[^`*]+(?=`)/g)) {
+            read(file);
+        }
+    });
+
     test('pages of providers say what the presets do', () => {
         const source = read('ngx_mcp_auth_module/core/mcp_oauth.c');
         const presets = source.match(/mcp_oauth_providers\[\] = \{([^]*?)^\};/m)[1]

@@ -803,7 +803,7 @@ test_who(void **state)
     n = mcp_audit_who(&rec.p, make_policy(60, "a_role_with_a_name_that_is_"
                                           "quite_long_", 0), who);
 
-    assert_in_range(n, 4 * 128 + 1000, MCP_AUDIT_WHO_MAX);
+    assert_true(n >= 4 * 128 + 1000 && n <= MCP_AUDIT_WHO_MAX);
     assert_memory_equal(who + n - 2, "\"]", 2);
 }
 
@@ -1023,8 +1023,8 @@ test_operator_huge(void **state)
         root = json_loadb((char *) line, len, JSON_REJECT_DUPLICATES, NULL);
         assert_non_null(root);
         assert_int_equal(json_object_size(root), 23);
-        assert_in_range(json_array_size(json_object_get(root, "roles")), 2,
-                        63);
+        k = json_array_size(json_object_get(root, "roles"));
+        assert_true(k >= 2 && k <= 63);
         json_decref(root);
     }
 }

@@ -495,9 +495,9 @@ power24(double x)
 static double
 luminance(const char *style, const char *name)
 {
-    char          *at;
     double         rgb[3], v;
     unsigned       i, c[3];
+    const char    *at;
 
     at = strstr(style, fx_printf("--%s:#", name));
     assert_non_null(at);

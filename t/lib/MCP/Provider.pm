@@ -414,7 +414,9 @@ sub change {
     my ($self, $code) = @_;
 
     open my $lock, '>>', "$self->{dir}/lock" or die "$self->{dir}/lock: $!";
-    flock $lock, LOCK_EX;
+    until (flock $lock, LOCK_EX) {
+        die "$self->{dir}/lock: $!" unless $!{EINTR};
+    }
 
     my $b = $self->books;
     my $got = $code->($b);

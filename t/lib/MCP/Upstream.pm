@@ -25,7 +25,7 @@ package MCP::Upstream;
 #   raw               the whole response, bytes; then the connection is closed
 #   as_sse => 1       result, error or json as one event
 #   chunked => 1      (default for sse) else Content-Length
-#   length => 0       neither: until the connection closes
+#   length => 0       neither: until the connection closes; N: N is what it says
 #   split => 1|N      writes of N bytes; delay => s between them
 #   parts => [...]    the body in these pieces; numbers wait
 #   wait => s         before the answer
@@ -487,7 +487,7 @@ sub send_answer {
         push @h, [ 'Transfer-Encoding', 'chunked' ];
 
     } elsif (($a->{status} || 200) != 204) {
-        push @h, [ 'Content-Length', $length ];
+        push @h, [ 'Content-Length', $a->{length} || $length ];
     }
 
     my $status = $a->{status} || 200;
