@@ -225,7 +225,11 @@ mcp_jose_load(const unsigned char *data, size_t len, unsigned max_depth,
 
     *oom = 0;
 
-    if (len == 0 || !mcp_jose_depth_valid(data, len, max_depth)) {
+    /* jansson loses a NUL that follows a number */
+
+    if (len == 0 || memchr(data, '\0', len) != NULL
+        || !mcp_jose_depth_valid(data, len, max_depth))
+    {
         return NULL;
     }
 

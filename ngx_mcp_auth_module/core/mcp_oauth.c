@@ -620,7 +620,11 @@ mcp_oauth_load(const mcp_str_t *body)
 {
     json_t  *top;
 
-    if (body->len == 0 || body->len > MCP_OAUTH_BODY) {
+    /* jansson loses a NUL that follows a number */
+
+    if (body->len == 0 || body->len > MCP_OAUTH_BODY
+        || memchr(body->data, '\0', body->len) != NULL)
+    {
         return NULL;
     }
 
