@@ -98,6 +98,8 @@ help:
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
 	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
 	@echo '                CHECK=1: fails over the budget; INSTRUCTIONS=1: counted'
+	@echo 'make fuzz       libFuzzer on every parser; TIME=20 (seconds) F="json jwt"'
+	@echo 'make fuzz-corpus     the committed inputs only'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
 	@echo 'make install    into $(MODULES_DIR) and $(SBIN_DIR); DESTDIR='
 	@echo 'make clean      remove build/'
@@ -146,6 +148,8 @@ $(BUILD)/mint: t/lib/mint.c Makefile
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -Werror -o $@ $< \
 	    -ljwt -ljansson -lcrypto
+
+include t/fuzz/fuzz.mk
 
 -include $(wildcard $(UNIT)/core/*.d $(UNIT)/mcpctl/*.d $(UNIT)/*.d)
 
