@@ -31,6 +31,7 @@ CORE_CFLAGS := -std=c11 -O2 -g -Wall -Wextra -Werror -Wshadow \
 TEST_CFLAGS := -std=gnu11 -D_GNU_SOURCE= -O1 -g -Wall -Wextra -Werror \
                -I$(CORE) \
                $(if $(SAN),$(SAN_FLAGS))
+comma       := ,
 TEST_LIBS   := -lcmocka -ljwt -ljansson -lssl -lcrypto
 
 CORE_OBJS  := $(patsubst $(CORE)/%.c,$(UNIT)/core/%.o,$(wildcard $(CORE)/*.c))
@@ -143,6 +144,11 @@ $(MCPCTL): $(CTL_OBJS) $(filter-out %/mcp_assertion.o,$(CORE_OBJS))
 $(UNIT)/test_%: t/unit/test_%.c $(CORE_OBJS) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(CORE_OBJS) $(TEST_LIBS)
+
+# allocations that fail
+
+$(UNIT)/test_alloc: TEST_LIBS += $(patsubst %,-Wl$(comma)--wrap=%, \
+    malloc calloc realloc free)
 
 $(BUILD)/mint: t/lib/mint.c Makefile
 	@mkdir -p $(@D)

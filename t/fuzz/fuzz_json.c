@@ -1,10 +1,11 @@
 /*
- * mcp_json_scan, against jansson.
+ * mcp_json_scan and mcp_json_tree, against jansson.
  *
  * - The scanner accepts what jansson accepts, and the values agree, but for
  *   what differs() lists.
  * - The outcome, the events, their text and offsets do not depend on where the
  *   pieces end.
+ * - The tree of mcp_json_tree() is jansson's.
  * - Skipping a container gives the same answer as reading it.
  *
  * Input: a byte that cuts, a byte of options, the document.
@@ -14,6 +15,7 @@
 
 #include "fuzz.h"
 #include "mcp_json_scan.h"
+#include "mcp_json_tree.h"
 
 
 #define DEPTH  64
@@ -283,6 +285,56 @@ differs(const trace_t *t, const json_error_t *error, const uint8_t *data,
 }
 
 
+static unsigned
+depth(json_t *v)
+{
+    size_t       i;
+    json_t      *e;
+    unsigned     d, max;
+    const char  *key;
+
+    max = 0;
+
+    json_object_foreach(v, key, e) {
+        d = depth(e);
+        max = d > max ? d : max;
+    }
+
+    json_array_foreach(v, i, e) {
+        d = depth(e);
+        max = d > max ? d : max;
+    }
+
+    return max + (json_is_object(v) || json_is_array(v));
+}
+
+
+/* mcp_json_tree() makes the tree that jansson makes, of whatever it takes. */
+
+static void
+same_tree(const uint8_t *data, size_t size)
+{
+    int            oom;
+    json_t        *ours, *theirs;
+    json_error_t   error;
+
+    theirs = json_loadb((const char *) data, size, JSON_REJECT_DUPLICATES,
+                        &error);
+    ours = mcp_json_tree(data, size, MCP_JSON_TREE_DEPTH, &oom);
+    CHECK(!oom);
+
+    if (ours) {
+        CHECK(json_equal(ours, theirs));
+
+    } else if (json_is_object(theirs)) {
+        CHECK(memchr(data, '\0', size) || depth(theirs) > MCP_JSON_TREE_DEPTH);
+    }
+
+    json_decref(ours);
+    json_decref(theirs);
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -329,6 +381,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     json_decref(tree);
     free(whole.text);
+
+    same_tree(in.pos, size);
 
     return 0;
 }
