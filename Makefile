@@ -175,14 +175,16 @@ prove: $(TEST_NEEDS)
 e2e: build $(MINT)
 	@perl t/lib/run-tests e2e t/e2e/run
 
-# one after the other, whatever -j says
+# one after the other, whatever -j says; MCP_FUZZ_TIME: s for each fuzz target
 
 test:
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory unit-build $(TEST_NEEDS)
+	@$(MAKE) --no-print-directory fuzz-source
+	@$(MAKE) --no-print-directory -j$$(nproc) fuzz-test
 	@perl t/lib/run-tests lint build-aux/lint \
-	    unit $(UNIT_TESTS) prove $(T) \
+	    unit $(UNIT_TESTS) prove $(T) fuzz $$(cat $(FUZZ)/targets) \
 	    $(if $(SAN),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
 
 # the unit tests as they are, nginx in a build without pools of many objects

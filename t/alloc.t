@@ -36,7 +36,10 @@ my $file = MCP::Token->new($t);
 my $kept = MCP::Token->new($t, file => 'unused');
 my $alloc = MCP::Alloc->new($t);
 
+# one pepper for both
+
 $kept->{pepper} = $file->{pepper};
+$t->write_file($_, $file->{pepper}{$_}{secret}) for qw/ pepper-a pepper-b /;
 
 my %of = (issuer => $okta->{issuer}, user => 'alice', roles => ['dev'],
           expires => int(time) + 3000);
@@ -63,6 +66,8 @@ $g->start(http => <<"END", server => <<"END2");
 END
         proxy_http_version 1.1;
         proxy_set_header Connection "";
+        set_real_ip_from 127.0.0.1;
+        real_ip_header X-Real-IP;
         location /lists { mcp_auth lists; proxy_pass $to; }
         location /bot { mcp_auth bot; proxy_pass $to; }
 END2
@@ -150,7 +155,8 @@ my @requests = (
       }, qr/<h1>/ ],
     [ 'a sign-in', sub {
           my $b = $g->browser(follow => 0);
-          $b->get($g->url('login')) // {};
+          $b->get($g->url('login'), headers => [ [ 'X-Real-IP' =>
+                  sprintf '10.1.%d.%d', ++$id / 256, $id % 256 ] ]) // {};
       }, qr/^$/, status => 303 ],
 );
 
@@ -227,7 +233,7 @@ for my $q (@requests) {
     my $what = $q->[0];
     my @before;
 
-    ok(recovered($q), "$what: works");
+    ok(recovered($q), "$what: works") or next;
 
     my $need = $alloc->count(sub {
         @before = $q->[3] && {@$q[3 .. $#$q]}->{before}
@@ -263,15 +269,22 @@ for my $q (@requests) {
 
 # each call that reached the upstream was allowed, and is on record
 
-my %allowed = map { ($_->{rpc_id} // '') => 1 }
-              grep { ($_->{decision} // '') eq 'allow' } $t->audit(1);
-my %seen = map { ($_->{json}{id} // '') => 1 } $up->requests(1);
+my (%record, @without);
 
-s/^"|"$//g for my @ids = keys %allowed;
-my %on_record = map { $_ => 1 } @ids;
+push @{$record{$_->{rpc_id} // ''}}, $_->{decision} . ' ' . $_->{reason}
+    for $t->audit(1);
 
-is(join(' ', grep { $_ ne '' && !$on_record{$_} } sort keys %seen), '',
-   'no call of an upstream without its record');
-ok(keys %seen > 10, 'of those that were');
+my @seen = map { $_->{json}{id} // () } $up->requests(1);
+
+for (@seen) {
+    my $of = join ', ', @{$record{$_} || ['none']};
+
+    # what failed afterwards is an error, of the upstream's or of the answer
+
+    push @without, "$_: $of" if $of !~ /\A(?:allow |error upstream_)[^,]*\z/;
+}
+
+is(join("\n", @without), '', 'no call of an upstream without its record');
+ok(@seen > 10, scalar(@seen) . ' of them');
 
 done_testing;

@@ -24,12 +24,15 @@ FUZZ_LIBS += -fprofile-instr-generate
 endif
 
 FUZZ_CORE := $(patsubst t/fuzz/fuzz_%.c,%,$(wildcard t/fuzz/fuzz_*.c))
-FUZZ_NGINX := $(patsubst t/fuzz/nginx_%.c,%,$(wildcard t/fuzz/nginx_*.c))
+FUZZ_NGINX := $(if $(wildcard $(BUILD)/san/src.version),\
+    $(patsubst t/fuzz/nginx_%.c,%,$(wildcard t/fuzz/nginx_*.c)))
 F         ?= $(FUZZ_CORE) $(FUZZ_NGINX)
 FUZZ_OBJS := $(patsubst $(CORE)/%.c,$(FUZZ)/core/%.o,$(wildcard $(CORE)/*.c))
 TIME      ?= 20
 
-.PHONY: fuzz fuzz-build fuzz-corpus fuzz-merge fuzz-coverage
+.PHONY: fuzz fuzz-run fuzz-build fuzz-source fuzz-test fuzz-corpus \
+        fuzz-corpus-run fuzz-merge fuzz-merge-run fuzz-coverage \
+        fuzz-coverage-run
 
 $(FUZZ)/core/%.o: $(CORE)/%.c Makefile t/fuzz/fuzz.mk
 	@mkdir -p $(@D)
@@ -49,11 +52,40 @@ $(FUZZ)/%: t/fuzz/fuzz_%.c $(FUZZ)/core.a t/fuzz/fuzz.mk
 
 fuzz-build: $(addprefix $(FUZZ)/,$(F))
 
-fuzz: fuzz-build
+# those of nginx/ want nginx's source; where it is not to be had they are left
+# out
+
+fuzz-source:
+	@build-aux/deps
+	@build-aux/san source '$(TOP)/$(BUILD)' || \
+	    echo 'fuzz: no source of nginx: its targets are left out'
+
+fuzz fuzz-corpus fuzz-merge: fuzz-source
+	@$(MAKE) --no-print-directory $@-run
+
+fuzz-run: fuzz-build
 	@t/fuzz/run --build $(FUZZ) --time $(TIME) $(F)
 
-fuzz-corpus: fuzz-build
+fuzz-corpus-run: fuzz-build
 	@t/fuzz/run --build $(FUZZ) --time 0 $(F)
 
-fuzz-merge: fuzz-build
+fuzz-merge-run: fuzz-build
 	@t/fuzz/run --build $(FUZZ) --merge $(F)
+
+# for `make test`, which prints and counts the result
+
+fuzz-test: fuzz-build
+	@echo '$(F)' > $(FUZZ)/targets
+
+# what of core/ the committed inputs reach
+
+fuzz-coverage: fuzz-source
+	@$(MAKE) --no-print-directory COVERAGE=1 fuzz-coverage-run
+
+fuzz-coverage-run: fuzz-build
+	@rm -rf $(FUZZ)/profile && mkdir -p $(FUZZ)/profile
+	@LLVM_PROFILE_FILE='$(TOP)/$(FUZZ)/profile/%p' \
+	    t/fuzz/run --build $(FUZZ) --time 0 $(F)
+	@llvm-profdata merge -o $(FUZZ)/profile/all $(FUZZ)/profile/*
+	@llvm-cov report -instr-profile $(FUZZ)/profile/all \
+	    $(addprefix -object $(FUZZ)/,$(F)) ngx_mcp_auth_module
