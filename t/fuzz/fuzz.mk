@@ -87,5 +87,6 @@ fuzz-coverage-run: fuzz-build
 	@LLVM_PROFILE_FILE='$(TOP)/$(FUZZ)/profile/%p' \
 	    t/fuzz/run --build $(FUZZ) --time 0 $(F)
 	@llvm-profdata merge -o $(FUZZ)/profile/all $(FUZZ)/profile/*
-	@llvm-cov report -instr-profile $(FUZZ)/profile/all \
-	    $(addprefix -object $(FUZZ)/,$(F)) ngx_mcp_auth_module
+	@llvm-cov report $(FUZZ)/$(firstword $(F)) \
+	    $(addprefix -object $(FUZZ)/,$(wordlist 2,99,$(F))) \
+	    -instr-profile $(FUZZ)/profile/all ngx_mcp_auth_module
