@@ -4,7 +4,8 @@
  * - What was read from a query, written and read again, is the same; no name
  *   is there twice, nor a NUL.
  * - An authorization request has each of our parameters once, with our value,
- *   whatever stands in the endpoint's query, and is a URL without spaces and controls.
+ *   whatever stands in the endpoint's query, and is a URL without spaces and
+ *   controls.
  * - What is missing of the scopes that were wanted is one of them.
  *
  * Input: "f" and a query; "a" and lines: endpoint, extra, client_id,

@@ -1,8 +1,8 @@
 /*
  * Texts of our own that come back from elsewhere, so that anybody may have
  * written them: sessions and states of mcp_connect, tokens, owners, notes and
- * key files of mcp_vault, entries of mcp_ending, packed principals, traceparent,
- * base64url, times.
+ * key files of mcp_vault, entries of mcp_ending, packed principals,
+ * traceparent, base64url, times.
  *
  * What is read, written and read again is the same; what is read is JSON for
  * jansson too, where it is JSON.

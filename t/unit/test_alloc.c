@@ -809,7 +809,8 @@ prepare(void)
 
     claims = "{\"iss\":\"" ISS "\",\"sub\":"
              "\"joe@a-name-that-is-longer.example.com\","
-             "\"aud\":\"api\"," TIMES ",\"jti\":\"AT.1\",\"groups\":[\"mcp-eng\"],\"scp\":[\"a\","
+             "\"aud\":\"api\"," TIMES ",\"jti\":\"AT.1\","
+             "\"groups\":[\"mcp-eng\"],\"scp\":[\"a\","
              "\"b\"],\"cid\":\"c\",\"org\":\"o\"}";
 
     jwks = fx_str(fx_printf("{\"keys\":[%s,%s,%s]}",
