@@ -35,6 +35,7 @@ CORE_CFLAGS := -std=c11 -O2 -g -Wall -Wextra -Werror -Wshadow \
 TEST_CFLAGS := -std=gnu11 -D_GNU_SOURCE= -O1 -g -Wall -Wextra -Werror \
                -I$(CORE) \
                $(if $(SAN),$(SAN_FLAGS))
+comma       := ,
 TEST_LIBS   := -lcmocka -ljwt -ljansson -lssl -lcrypto
 
 CORE_OBJS  := $(patsubst $(CORE)/%.c,$(UNIT)/core/%.o,$(wildcard $(CORE)/*.c))
@@ -105,6 +106,8 @@ help:
 	@echo 'make test-on    the suite on SUITE=trixie or sid, in a chroot; T="t/a.t"'
 	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
 	@echo '                CHECK=1: fails over the budget; INSTRUCTIONS=1: counted'
+	@echo 'make fuzz       libFuzzer on every parser; TIME=20 (seconds) F="json jwt"'
+	@echo 'make fuzz-corpus     the committed inputs only'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
 	@echo 'make install    into $(MODULES_DIR) and $(SBIN_DIR); DESTDIR='
 	@echo 'make deb        build/deb/libnginx-mod-http-mcp-auth_*.deb'
@@ -152,10 +155,17 @@ $(UNIT)/test_%: t/unit/test_%.c $(CORE_OBJS) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(CORE_OBJS) $(TEST_LIBS)
 
+# allocations that fail
+
+$(UNIT)/test_alloc: TEST_LIBS += $(patsubst %,-Wl$(comma)--wrap=%, \
+    malloc calloc realloc free)
+
 $(BUILD)/mint: t/lib/mint.c Makefile
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -Werror -o $@ $< \
 	    -ljwt -ljansson -lcrypto
+
+include t/fuzz/fuzz.mk
 
 -include $(wildcard $(UNIT)/core/*.d $(UNIT)/mcpctl/*.d $(UNIT)/*.d)
 
@@ -186,15 +196,17 @@ pictures:
 	@MCP_PICTURES='$(TOP)/docs/pictures' t/e2e/run connect_pictures.mjs
 	@pngquant --force --ext .png --strip 64 docs/pictures/*.png
 
-# one after the other, whatever -j says
+# one after the other, whatever -j says; MCP_FUZZ_TIME: s for each fuzz target
 
 test:
 	@MCP_DEPS_EXTRA='$(if $(SAN),,$(BROWSER))' \
 	    $(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory unit-build $(TEST_NEEDS)
+	@$(MAKE) --no-print-directory fuzz-source
+	@$(MAKE) --no-print-directory -j$$(nproc) fuzz-test
 	@perl t/lib/run-tests lint build-aux/lint \
-	    unit $(UNIT_TESTS) prove $(T) \
+	    unit $(UNIT_TESTS) prove $(T) fuzz $$(cat $(FUZZ)/targets) \
 	    $(if $(SAN)$(NO_E2E),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
 
 # The package, for the nginx of this machine, in build/deb.  Its test installs

@@ -5,8 +5,8 @@
 
 #include "mcp_connect.h"
 #include "mcp_form.h"
+#include "mcp_json_tree.h"
 
-#include <jansson.h>
 #include <openssl/evp.h>
 
 
@@ -167,7 +167,7 @@ static int
 mcp_connect_parse(const mcp_str_t *text, const mcp_mem_t *mem, void *to,
     const mcp_connect_field_t *fields, size_t n, int *kind, int64_t *begun)
 {
-    int         rc;
+    int         rc, oom;
     size_t      i;
     json_t     *root, *json;
     int64_t     version, k;
@@ -177,16 +177,14 @@ mcp_connect_parse(const mcp_str_t *text, const mcp_mem_t *mem, void *to,
         return MCP_ERROR;
     }
 
-    root = json_loadb((const char *) text->data, text->len,
-                      JSON_REJECT_DUPLICATES, NULL);
+    root = mcp_json_tree(text->data, text->len, MCP_JSON_TREE_DEPTH, &oom);
     if (root == NULL) {
         return MCP_ERROR;
     }
 
     rc = MCP_ERROR;
 
-    if (!json_is_object(root)
-        || json_object_size(root) != n + 3
+    if (json_object_size(root) != n + 3
         || mcp_connect_integer(root, "v", MCP_CONNECT_VERSION,
                                MCP_CONNECT_VERSION, &version)
            != MCP_OK

@@ -87,9 +87,9 @@ typedef struct {
 
 /*
  * The authorization request (RFC 6749 4.1.1): response_type code, PKCE S256
- * (RFC 7636), resource (RFC 8707).  A parameter of extra that is set here as
- * well is left out of extra.  MCP_OK, or MCP_ERROR: it does not fit, or
- * mcp_connect_endpoint() refuses the endpoint.
+ * (RFC 7636), resource (RFC 8707).  extra is of a preset, and has nothing that
+ * is set here but audience, which is left out of it then.  MCP_OK, or
+ * MCP_ERROR: it does not fit, or mcp_connect_endpoint() refuses the endpoint.
  */
 int mcp_connect_away(mcp_buf_t *b, const mcp_connect_away_t *a);
 

@@ -4,8 +4,8 @@
  */
 
 #include "mcp_ending.h"
+#include "mcp_json_tree.h"
 
-#include <jansson.h>
 
 
 #define MCP_ENDING_LEAST   5            /* s between two attempts */
@@ -164,7 +164,7 @@ mcp_ending_size(const mcp_ending_t *e)
 int
 mcp_ending_parse(const mcp_str_t *text, const mcp_mem_t *mem, mcp_ending_t *e)
 {
-    int       rc;
+    int       rc, oom;
     size_t    n;
     json_t   *object, *renewing;
     int64_t   begun;
@@ -175,11 +175,8 @@ mcp_ending_parse(const mcp_str_t *text, const mcp_mem_t *mem, mcp_ending_t *e)
         return MCP_ERROR;
     }
 
-    object = json_loadb((const char *) text->data, text->len,
-                        JSON_REJECT_DUPLICATES, NULL);
-
-    if (!json_is_object(object)) {
-        json_decref(object);
+    object = mcp_json_tree(text->data, text->len, MCP_JSON_TREE_DEPTH, &oom);
+    if (object == NULL) {
         return MCP_ERROR;
     }
 

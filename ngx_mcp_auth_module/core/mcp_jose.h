@@ -32,13 +32,8 @@ struct mcp_jwt_s {
 };
 
 
-/*
- * One JSON object of at most max_depth levels, strict: no duplicate names, no
- * NUL, nothing behind it.  The caller owns the reference.  NULL: it is none;
- * *oom is 1 when memory was the cause.
- */
-json_t *mcp_jose_load(const unsigned char *data, size_t len,
-    unsigned max_depth, int *oom);
+/* Empties OpenSSL's error queue; 1: memory was the cause of one of them. */
+int mcp_jose_no_memory(void);
 
 /* The bytes of a JSON string, in the tree; data NULL when json is none. */
 mcp_str_t mcp_jwt_text(const json_t *json);

@@ -1,6 +1,5 @@
 /*
- * Key sets: what is accepted as a verification key, and the strict JSON loader
- * that key sets and tokens share.
+ * Key sets: what is accepted as a verification key.
  *
  * A key is accepted only when nothing about it is doubtful: public, meant for
  * signatures, strong, in canonical base64url, on its curve.  What it may
@@ -17,6 +16,7 @@
 #include "mcp_jwk.h"
 #include "mcp_jwt.h"
 #include "mcp_jose.h"
+#include "mcp_json_tree.h"
 
 #include <stdlib.h>
 
@@ -51,8 +51,6 @@ typedef struct {
 } mcp_jwk_curve_t;
 
 
-static int mcp_jose_depth_valid(const unsigned char *data, size_t len,
-    unsigned max_depth);
 static int mcp_jwk_parse(const json_t *json, mcp_jwk_t *key);
 static int mcp_jwk_private(const json_t *json);
 static int mcp_jwk_for_signatures(const json_t *json);
@@ -119,7 +117,7 @@ mcp_jwk_set_t *
 mcp_jwk_set_parse(const unsigned char *data, size_t len, unsigned max_keys,
     const char **error)
 {
-    int             oom;
+    int             oom, rc;
     size_t          i, n;
     json_t         *json, *keys;
     mcp_jwk_set_t  *set;
@@ -132,7 +130,7 @@ mcp_jwk_set_parse(const unsigned char *data, size_t len, unsigned max_keys,
         return NULL;
     }
 
-    json = mcp_jose_load(data, len, MCP_JWK_DEPTH, &oom);
+    json = mcp_json_tree(data, len, MCP_JWK_DEPTH, &oom);
     if (json == NULL) {
         *error = oom ? "out of memory"
                      : "the key set is not a JSON object without duplicate "
@@ -164,11 +162,17 @@ mcp_jwk_set_parse(const unsigned char *data, size_t len, unsigned max_keys,
         goto failed;
     }
 
+    /* a set that lacks a key for want of memory would refuse its tokens until
+     * the next one is loaded */
+
     for (i = 0; i < n; i++) {
-        if (mcp_jwk_parse(json_array_get(keys, i), &set->keys[set->nkeys])
-            == MCP_OK)
-        {
+        rc = mcp_jwk_parse(json_array_get(keys, i), &set->keys[set->nkeys]);
+
+        if (rc == MCP_OK) {
             set->nkeys++;
+
+        } else if (mcp_jose_no_memory() || rc == MCP_ERROR) {
+            goto failed;
 
         } else {
             set->skipped++;
@@ -216,94 +220,34 @@ mcp_jwk_set_free(mcp_jwk_set_t *set)
 }
 
 
-json_t *
-mcp_jose_load(const unsigned char *data, size_t len, unsigned max_depth,
-    int *oom)
+int
+mcp_jose_no_memory(void)
 {
-    json_t        *json;
-    json_error_t   err;
+    int            found;
+    unsigned long  e;
 
-    *oom = 0;
+    found = 0;
 
-    if (len == 0 || !mcp_jose_depth_valid(data, len, max_depth)) {
-        return NULL;
+    while ((e = ERR_get_error()) != 0) {
+        found |= (ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE);
     }
 
-    json = json_loadb((const char *) data, len, JSON_REJECT_DUPLICATES, &err);
-
-    if (json == NULL) {
-        *oom = (json_error_code(&err) == json_error_out_of_memory);
-        return NULL;
-    }
-
-    if (!json_is_object(json)) {
-        json_decref(json);
-        return NULL;
-    }
-
-    return json;
+    return found;
 }
 
 
-/*
- * jansson recurses up to 2048 levels; no token needs that stack.  Brackets are
- * counted outside of strings only.  What is no JSON may be counted wrongly, but
- * not before the byte at which jansson stops.
- */
-
-static int
-mcp_jose_depth_valid(const unsigned char *data, size_t len, unsigned max_depth)
-{
-    size_t    i;
-    unsigned  depth, quoted;
-
-    depth = 0;
-    quoted = 0;
-
-    for (i = 0; i < len; i++) {
-
-        switch (data[i]) {
-
-        case '"':
-            quoted = !quoted;
-            break;
-
-        case '\\':
-            i += quoted;
-            break;
-
-        case '{':
-        case '[':
-            if (!quoted && ++depth > max_depth) {
-                return 0;
-            }
-            break;
-
-        case '}':
-        case ']':
-            if (!quoted && depth > 0) {
-                depth--;
-            }
-            break;
-
-        default:
-            break;
-        }
-    }
-
-    return 1;
-}
-
-
-/* Fills key, or leaves it zeroed with MCP_ERROR: the entry is left out. */
+/* Fills key, or leaves it zeroed with MCP_DECLINED: the entry is left out;
+ * MCP_ERROR: no memory, as far as that is known here. */
 
 static int
 mcp_jwk_parse(const json_t *json, mcp_jwk_t *key)
 {
+    int  rc;
+
     if (!json_is_object(json) || mcp_jwk_private(json)
         || !mcp_jwk_for_signatures(json))
     {
-        return MCP_ERROR;
+        return MCP_DECLINED;
     }
 
     if (mcp_jwk_is(json, "kty", "RSA")) {
@@ -316,17 +260,20 @@ mcp_jwk_parse(const json_t *json, mcp_jwk_t *key)
         key->pkey = mcp_jwk_okp(json, &key->algs);
     }
 
-    if (key->pkey != NULL
-        && mcp_jwk_restrict(json, key) == MCP_OK
-        && mcp_jwk_kid(json, key) == MCP_OK)
-    {
-        return MCP_OK;
+    rc = MCP_DECLINED;
+
+    if (key->pkey != NULL && mcp_jwk_restrict(json, key) == MCP_OK) {
+        rc = mcp_jwk_kid(json, key);
+
+        if (rc == MCP_OK) {
+            return MCP_OK;
+        }
     }
 
     EVP_PKEY_free(key->pkey);
     memset(key, 0, sizeof(mcp_jwk_t));
 
-    return MCP_ERROR;
+    return rc;
 }
 
 
@@ -403,7 +350,7 @@ mcp_jwk_kid(const json_t *json, mcp_jwk_t *key)
     }
 
     if (!json_is_string(kid)) {
-        return MCP_ERROR;
+        return MCP_DECLINED;
     }
 
     len = json_string_length(kid);
@@ -412,7 +359,7 @@ mcp_jwk_kid(const json_t *json, mcp_jwk_t *key)
     }
 
     if (len > MCP_JWK_KID_MAX) {
-        return MCP_ERROR;
+        return MCP_DECLINED;
     }
 
     key->kid.data = malloc(len);
@@ -543,6 +490,12 @@ mcp_jwk_rsa_make(const unsigned char *n, size_t nlen, const unsigned char *e,
         pkey = mcp_jwk_from_params("RSA", params);
     }
 
+    /* numbers that passed are a key: what failed is OpenSSL */
+
+    if (pkey == NULL && (nbn == NULL || !mcp_jwk_rsa_weak(nbn))) {
+        ERR_raise(ERR_LIB_USER, ERR_R_MALLOC_FAILURE);
+    }
+
     OSSL_PARAM_free(params);
     OSSL_PARAM_BLD_free(bld);
     BN_free(nbn);
@@ -612,6 +565,7 @@ static EVP_PKEY *
 mcp_jwk_ec(const json_t *json, unsigned *algs)
 {
     size_t                  i;
+    EVP_PKEY               *pkey;
     OSSL_PARAM              params[3];
     unsigned char           point[1 + 2 * MCP_EC_BYTES_MAX];
     unsigned char           pad[MCP_EC_BYTES_MAX + 1];
@@ -653,7 +607,16 @@ mcp_jwk_ec(const json_t *json, unsigned *algs)
 
     *algs = curve->alg;
 
-    return mcp_jwk_on_curve(mcp_jwk_from_params("EC", params));
+    pkey = mcp_jwk_on_curve(mcp_jwk_from_params("EC", params));
+
+    if (pkey == NULL) {
+
+        /* when memory is short OpenSSL does not always say so */
+
+        pkey = mcp_jwk_on_curve(mcp_jwk_from_params("EC", params));
+    }
+
+    return pkey;
 }
 
 
@@ -669,6 +632,10 @@ mcp_jwk_on_curve(EVP_PKEY *pkey)
     }
 
     ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+
+    if (ctx == NULL) {
+        ERR_raise(ERR_LIB_USER, ERR_R_MALLOC_FAILURE);
+    }
 
     if (ctx == NULL || EVP_PKEY_public_check(ctx) != 1) {
         EVP_PKEY_free(pkey);
@@ -686,6 +653,7 @@ mcp_jwk_okp(const json_t *json, unsigned *algs)
 {
     int            type;
     long           len;
+    EVP_PKEY      *pkey;
     unsigned char  x[MCP_OKP_BYTES_MAX + 1];
 
     len = mcp_jwk_bytes(json, "x", x, sizeof(x));
@@ -702,7 +670,15 @@ mcp_jwk_okp(const json_t *json, unsigned *algs)
 
     *algs = MCP_ALG_EDDSA;
 
-    return EVP_PKEY_new_raw_public_key(type, NULL, x, (size_t) len);
+    /* any string of that length is one, until it is used */
+
+    pkey = EVP_PKEY_new_raw_public_key(type, NULL, x, (size_t) len);
+
+    if (pkey == NULL) {
+        ERR_raise(ERR_LIB_USER, ERR_R_MALLOC_FAILURE);
+    }
+
+    return pkey;
 }
 
 
@@ -716,10 +692,13 @@ mcp_jwk_from_params(const char *type, OSSL_PARAM *params)
 
     ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
 
-    if (ctx == NULL
-        || EVP_PKEY_fromdata_init(ctx) != 1
-        || EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
-    {
+    if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1) {
+        ERR_raise(ERR_LIB_USER, ERR_R_MALLOC_FAILURE);
+        EVP_PKEY_CTX_free(ctx);
+        return NULL;
+    }
+
+    if (EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1) {
         EVP_PKEY_CTX_free(ctx);
         EVP_PKEY_free(pkey);
         return NULL;

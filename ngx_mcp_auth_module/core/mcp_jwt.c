@@ -17,6 +17,7 @@
 
 #include "mcp_jwt.h"
 #include "mcp_jose.h"
+#include "mcp_json_tree.h"
 
 #include <stdlib.h>
 
@@ -223,7 +224,7 @@ mcp_jwt_parse(const mcp_str_t *token, size_t max_token, const char **reason)
         goto failed;
     }
 
-    jwt->header = mcp_jose_load(header.data, header.len, MCP_JWT_HEADER_DEPTH,
+    jwt->header = mcp_json_tree(header.data, header.len, MCP_JWT_HEADER_DEPTH,
                                 &oom);
     if (jwt->header == NULL) {
         *reason = oom ? "internal" : "header_json";
@@ -234,7 +235,7 @@ mcp_jwt_parse(const mcp_str_t *token, size_t max_token, const char **reason)
         goto failed;
     }
 
-    jwt->payload = mcp_jose_load(payload.data, payload.len,
+    jwt->payload = mcp_json_tree(payload.data, payload.len,
                                  MCP_JWT_PAYLOAD_DEPTH, &oom);
     if (jwt->payload == NULL) {
         *reason = oom ? "internal" : "payload_json";
@@ -290,6 +291,7 @@ mcp_jwt_verify(const mcp_jwt_t *jwt, const mcp_jwt_issuer_t *issuer,
 {
     int               rc;
     unsigned          i, known, fits;
+    const char       *why;
     const mcp_jwk_t  *keys[MCP_JWT_KEYS_TRIED];
 
     if (!mcp_str_eq(&jwt->iss, &issuer->issuer)) {
@@ -337,17 +339,25 @@ mcp_jwt_verify(const mcp_jwt_t *jwt, const mcp_jwt_issuer_t *issuer,
         return MCP_ERROR;
     }
 
+    why = "signature";
+
     for (i = 0; i < fits; i++) {
         rc = mcp_jwt_signature(jwt, keys[i]->pkey);
 
-        ERR_clear_error();
-
         if (rc == MCP_OK) {
+            ERR_clear_error();
             return MCP_OK;
+        }
+
+        if (mcp_jose_no_memory() || rc == MCP_ERROR) {
+
+            /* nobody knows: such a refusal is not to be remembered */
+
+            why = "internal";
         }
     }
 
-    *reason = "signature";
+    *reason = why;
 
     return MCP_ERROR;
 }
@@ -600,7 +610,8 @@ mcp_jwt_key_fits(const mcp_jwt_t *jwt, const mcp_jwk_t *key)
 }
 
 
-/* May leave OpenSSL's errors; the caller clears them. */
+/* MCP_OK; MCP_DECLINED: it is none of this key; MCP_ERROR: OpenSSL failed.  May
+ * leave OpenSSL's errors; the caller clears them. */
 
 static int
 mcp_jwt_signature(const mcp_jwt_t *jwt, EVP_PKEY *pkey)
@@ -611,7 +622,7 @@ mcp_jwt_signature(const mcp_jwt_t *jwt, EVP_PKEY *pkey)
 
     digest = mcp_jwt_digest(jwt->alg);
     if (digest == NULL) {
-        return MCP_ERROR;
+        return MCP_DECLINED;
     }
 
     signature = jwt->signature;
@@ -625,7 +636,7 @@ mcp_jwt_signature(const mcp_jwt_t *jwt, EVP_PKEY *pkey)
             || !mcp_jwt_es_valid(signature.data + digest->width,
                                  digest->width))
         {
-            return MCP_ERROR;
+            return MCP_DECLINED;
         }
 
         signature.len = mcp_jwt_es_der(der, signature.data, digest->width);
@@ -682,16 +693,19 @@ mcp_jwt_digest_verify(const mcp_jwt_t *jwt, EVP_PKEY *pkey,
         }
     }
 
-    if (rc == 1) {
-        rc = EVP_DigestVerify(ctx, signature->data, signature->len,
-                              jwt->input.data, jwt->input.len);
+    if (rc != 1) {
+        EVP_MD_CTX_free(ctx);
+        return MCP_ERROR;
     }
+
+    rc = EVP_DigestVerify(ctx, signature->data, signature->len,
+                          jwt->input.data, jwt->input.len);
 
     EVP_MD_CTX_free(ctx);
 
     /* 0: bad signature, negative: another error */
 
-    return rc == 1 ? MCP_OK : MCP_ERROR;
+    return rc == 1 ? MCP_OK : rc == 0 ? MCP_DECLINED : MCP_ERROR;
 }
 
 

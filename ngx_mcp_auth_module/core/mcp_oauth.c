@@ -8,6 +8,7 @@
  */
 
 #include "mcp_oauth.h"
+#include "mcp_json_tree.h"
 
 #include <jansson.h>
 #include <openssl/crypto.h>
@@ -629,21 +630,13 @@ mcp_oauth_wipe(mcp_str_t *s)
 static json_t *
 mcp_oauth_load(const mcp_str_t *body)
 {
-    json_t  *top;
+    int  oom;
 
-    if (body->len == 0 || body->len > MCP_OAUTH_BODY) {
+    if (body->len > MCP_OAUTH_BODY) {
         return NULL;
     }
 
-    top = json_loadb((const char *) body->data, body->len,
-                     JSON_REJECT_DUPLICATES, NULL);
-
-    if (top && !json_is_object(top)) {
-        json_decref(top);
-        return NULL;
-    }
-
-    return top;
+    return mcp_json_tree(body->data, body->len, MCP_JSON_TREE_DEPTH, &oom);
 }
 
 

@@ -56,7 +56,9 @@ mcp_url_https(const mcp_str_t *url)
         }
     }
 
-    return i > 8 && mcp_name_plain(url);
+    /* a port alone is no host */
+
+    return i > 8 && url->data[8] != ':' && mcp_name_plain(url);
 }
 
 

@@ -11,8 +11,8 @@
 #include "mcp_vault.h"
 #include "mcp_digest.h"
 #include "mcp_gcm.h"
+#include "mcp_json_tree.h"
 
-#include <jansson.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -470,7 +470,7 @@ int
 mcp_vault_tokens_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_vault_tokens_t *t)
 {
-    int      rc;
+    int      rc, oom;
     json_t  *object;
 
     memset(t, 0, sizeof(mcp_vault_tokens_t));
@@ -479,11 +479,8 @@ mcp_vault_tokens_parse(const mcp_str_t *text, const mcp_mem_t *mem,
         return MCP_ERROR;
     }
 
-    object = json_loadb((const char *) text->data, text->len,
-                        JSON_REJECT_DUPLICATES, NULL);
-
-    if (!json_is_object(object)) {
-        json_decref(object);
+    object = mcp_json_tree(text->data, text->len, MCP_JSON_TREE_DEPTH, &oom);
+    if (object == NULL) {
         return MCP_ERROR;
     }
 
@@ -576,16 +573,13 @@ int
 mcp_vault_owner_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_vault_owner_t *o)
 {
-    int      rc;
+    int      rc, oom;
     json_t  *object;
 
     memset(o, 0, sizeof(mcp_vault_owner_t));
 
-    object = json_loadb((const char *) text->data, text->len,
-                        JSON_REJECT_DUPLICATES, NULL);
-
-    if (!json_is_object(object)) {
-        json_decref(object);
+    object = mcp_json_tree(text->data, text->len, MCP_JSON_TREE_DEPTH, &oom);
+    if (object == NULL) {
         return MCP_ERROR;
     }
 

@@ -246,7 +246,8 @@ mcp_condition_check(const mcp_condition_t *c)
 int
 mcp_condition_conflict(const mcp_condition_t *a, const mcp_condition_t *b)
 {
-    unsigned  i;
+    unsigned              i, k;
+    const mcp_pattern_t  *p, *q;
 
     if (a->pointer != b->pointer) {
         return 0;
@@ -267,8 +268,24 @@ mcp_condition_conflict(const mcp_condition_t *a, const mcp_condition_t *b)
     if (a->op == MCP_OP_EQ && b->op == MCP_OP_NE) {
 
         for (i = 0; i < a->values.n; i++) {
-            if (!mcp_patterns_cover(&b->values, &a->values.elts[i])) {
+            p = &a->values.elts[i];
+
+            if (!mcp_patterns_cover(&b->values, p)) {
                 return 0;
+            }
+
+            /* 1e0 is 1 as well, which "*0" does not match */
+
+            for (k = 0; p->number && !b->values.any; k++) {
+                if (k == b->values.n) {
+                    return 0;
+                }
+
+                q = &b->values.elts[k];
+
+                if (q->number && mcp_number_cmp(p->number, q->number) == 0) {
+                    break;
+                }
             }
         }
 

@@ -10,8 +10,7 @@
  */
 
 #include "ngx_mcp_connect.h"
-
-#include <jansson.h>
+#include "mcp_json_tree.h"
 
 
 #define NGX_MCP_LOGIN_DOCUMENT  65536   /* bytes */
@@ -213,6 +212,7 @@ ngx_mcp_login_fetched(void *data, ngx_mcp_fetch_result_t *res)
 static const char *
 ngx_mcp_login_read(ngx_mcp_login_worker_t *lw, ngx_str_t *body)
 {
+    int               oom;
     json_t           *doc;
     ngx_pool_t       *pool;
     const char       *error;
@@ -225,11 +225,10 @@ ngx_mcp_login_read(ngx_mcp_login_worker_t *lw, ngx_str_t *body)
 
     ngx_memzero(&login, sizeof(ngx_mcp_login_t));
 
-    doc = json_loadb((char *) body->data, body->len, JSON_REJECT_DUPLICATES,
-                     NULL);
+    doc = mcp_json_tree(body->data, body->len, MCP_JSON_TREE_DEPTH, &oom);
 
     error = doc ? ngx_mcp_login_document(lw->issuer, doc, pool, &login)
-                : "it is not valid JSON";
+                : oom ? "out of memory" : "it is not valid JSON";
 
     json_decref(doc);
 

@@ -20,8 +20,7 @@
  */
 
 #include "ngx_mcp_keys.h"
-
-#include <jansson.h>
+#include "mcp_json_tree.h"
 
 
 #define NGX_MCP_KEYS_KID_INTERVAL   30      /* s */
@@ -807,15 +806,16 @@ ngx_mcp_keys_fetched_set(ngx_mcp_keys_worker_t *kw,
 static const char *
 ngx_mcp_keys_discovered(ngx_mcp_keys_worker_t *kw, ngx_str_t *body)
 {
+    int             oom;
     json_t         *doc;
     ngx_str_t       text;
     const char     *error;
     ngx_mcp_url_t   url;
 
-    doc = json_loadb((char *) body->data, body->len, JSON_REJECT_DUPLICATES,
-                     NULL);
+    doc = mcp_json_tree(body->data, body->len, MCP_JSON_TREE_DEPTH, &oom);
     if (doc == NULL) {
-        return "the discovery document is not valid JSON";
+        return oom ? "out of memory"
+                   : "the discovery document is not valid JSON";
     }
 
     error = ngx_mcp_keys_jwks_uri(kw, doc, &text);

@@ -194,7 +194,7 @@ test_icons(void **state)
         "[{\"src\":\"data:text/html,x\"}]", "[{\"src\":7}]",
         "[{\"src\":\"https://u:p@host/\"}]", "[{\"src\":\"https:// x\"}]",
         "[{\"sr\\u0063\":\"ftp://x\"}]", "[[{\"src\":\"https://x/\"}]]",
-        "[{\"src\":\"https://\"}]",
+        "[{\"src\":\"https://\"}]", "[{\"src\":\"https://:443/\"}]",
     };
 
     (void) state;
@@ -366,6 +366,7 @@ test_urls(void **state)
         "\"http://a/\"", "\"javascript:alert(1)\"", "\"https://u@a/\"", "\"\"",
         "\"https://a\\\\b\"", "\"https://\\u202ea/\"", "\"https:///x\"", "1",
         "null", "[\"https://a/\"]", "{\"https\":1}", "\"file:///x\"",
+        "\"https://:/\"", "\"https://:443\"",
     };
 
     (void) state;

@@ -934,6 +934,34 @@ test_providers(void **state)
 }
 
 
+/* jansson loses a NUL that follows a number. */
+
+static void
+test_nul(void **state)
+{
+    mcp_str_t             body;
+    mcp_oauth_answer_t    a;
+    mcp_oauth_request_t   req;
+
+    static char  text[] = "{\"access_token\":\"a\",\"expires_in\":60?}";
+
+    (void) state;
+
+    req = request("generic", MCP_OAUTH_REFRESH);
+    body.data = (unsigned char *) text;
+    body.len = sizeof(text) - 1;
+
+    text[sizeof(text) - 3] = '0';
+    mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+    assert_int_equal(a.class, MCP_OAUTH_OK);
+
+    text[sizeof(text) - 3] = '\0';
+    mcp_oauth_answer(&req, 200, &body, &fx_mem, &a);
+    assert_int_equal(a.class, MCP_OAUTH_UNKNOWN);
+    assert_string_equal(a.error, "no_json");
+}
+
+
 int
 main(void)
 {
@@ -944,6 +972,7 @@ main(void)
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_nul),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_wiped),
         cmocka_unit_test(test_assertions),

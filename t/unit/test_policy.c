@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "mcp_policy.h"
+#include "mcp_where.h"
 
 
 #define NELTS(a)     (sizeof(a) / sizeof((a)[0]))
@@ -1231,10 +1232,43 @@ test_shadow(void **state)
 }
 
 
+/* 1e0 is 1, which "*0" does not match: there is an argument for both. */
+
+static void
+test_number_glob(void **state)
+{
+    mcp_mem_t        mem = { arena_alloc, &arena };
+    mcp_value_t      v;
+    mcp_condition_t  eq, ne;
+    mcp_str_t        one = mcp_string("1e0"), glob = mcp_string("*0");
+
+    (void) state;
+
+    memset(&eq, 0, sizeof(eq));
+    memset(&ne, 0, sizeof(ne));
+    eq.op = MCP_OP_EQ;
+    ne.op = MCP_OP_NE;
+
+    assert_int_equal(mcp_patterns_init(&eq.values, &one, 1, &mem), MCP_OK);
+    assert_int_equal(mcp_patterns_init(&ne.values, &glob, 1, &mem), MCP_OK);
+
+    v.type = MCP_VALUE_NUMBER;
+    mcp_str_set(&v.text, "1");
+    assert_int_equal(mcp_condition_eval(&eq, &v), MCP_TRUE);
+    assert_int_equal(mcp_condition_eval(&ne, &v), MCP_TRUE);
+    assert_int_equal(mcp_condition_conflict(&eq, &ne), 0);
+
+    assert_int_equal(mcp_patterns_init(&ne.values, &one, 1, &mem), MCP_OK);
+    assert_int_equal(mcp_condition_conflict(&eq, &ne), 1);
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
+        cmocka_unit_test_setup_teardown(test_number_glob, arena_reset,
+                                        arena_reset),
         cmocka_unit_test_setup_teardown(test_decide, arena_reset, arena_reset),
         cmocka_unit_test_setup_teardown(test_decide_odd, arena_reset,
                                         arena_reset),
