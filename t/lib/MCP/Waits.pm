@@ -311,7 +311,7 @@ sub clean {
     my @creds = grep {
         my ($cred) = ($_->{headers}{authorization} // '') =~ /\ABearer (.+)/;
         $_->{uri} =~ m!^/user! ? !$self->{idp}->who($cred)
-                              : ($cred // '') ne 'bot-secret';
+            : $_->{uri} =~ m!^/mcp! && ($cred // '') ne 'bot-secret';
     } $self->{up}->requests(0);
 
     is(scalar @bad, 0, 'no upstream ever saw a caller\'s token');
