@@ -82,7 +82,7 @@ BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
          $(if $(CHECK),--check) $(if $(INSTRUCTIONS),--instructions)
 
 
-.PHONY: help deps build san valgrind lint unit-build unit prove e2e test bench \
+.PHONY: help deps build san valgrind lint unit-build unit prove e2e soak test bench \
         test-valgrind test-valgrind-run run install clean
 
 help:
@@ -94,6 +94,7 @@ help:
 	@echo 'make unit       unit tests of core/; SAN=1'
 	@echo 'make prove      tests with a real nginx; T="t/a.t t/b.t"; SAN=1'
 	@echo 'make e2e        official MCP clients and servers against it'
+	@echo 'make soak       ten minutes of mixed load and faults; MINUTES=N'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
 	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
@@ -165,6 +166,13 @@ prove: $(TEST_NEEDS)
 e2e: build $(MINT)
 	@perl t/lib/run-tests e2e t/e2e/run
 
+# in CI a part of `make test`, by MCP_SOAK_SECONDS
+
+soak:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build $(MINT)
+	@t/soak/run $(if $(MINUTES),--minutes $(MINUTES))
+
 # one after the other, whatever -j says
 
 test:
@@ -173,7 +181,8 @@ test:
 	@$(MAKE) --no-print-directory unit-build $(TEST_NEEDS)
 	@perl t/lib/run-tests lint build-aux/lint \
 	    unit $(UNIT_TESTS) prove $(T) \
-	    $(if $(SAN),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
+	    $(if $(SAN),,$(if $(wildcard t/e2e/run),e2e t/e2e/run)) \
+	    $(if $(SAN),,$(if $(MCP_SOAK_SECONDS),soak t/soak/run))
 
 # the unit tests as they are, nginx in a build without pools of many objects
 
