@@ -82,8 +82,8 @@ BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
          $(if $(CHECK),--check) $(if $(INSTRUCTIONS),--instructions)
 
 
-.PHONY: help deps build san valgrind lint unit-build unit prove e2e soak test bench \
-        test-valgrind test-valgrind-run run install clean
+.PHONY: help deps build san valgrind lint unit-build unit prove e2e soak test \
+        bench test-valgrind test-valgrind-run run install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
