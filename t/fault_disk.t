@@ -238,4 +238,70 @@ is(join(' ', $t->workers), $worker, 'it is the worker that it was');
 is(scalar(grep { $_->{head} !~ /^Authorization: Bearer bot-secret\r$/mi }
           $up->requests(1)), 0, 'no upstream saw anything but the credential');
 
+
+# ---- two workers, one of which had half a line's room: what the other writes
+# behind it is whole
+
+my $two = MCP::Test->new;
+
+(my $conf = $t->read_file('nginx.conf')) =~ s!\Q$d\E!%%TESTDIR%%!g;
+$conf =~ s!jwks_file %%TESTDIR%%!jwks_file $d!;
+$conf =~ s!^(events )!worker_processes 2;\n$1!m;
+$conf =~ s!access_log off;!access_log off; add_header X-Worker \$pid always;!;
+$conf =~ s!listen 127\.0\.0\.1:\d+!listen 127.0.0.1:%%PORT_8082%% reuseport!;
+mkdir $two->dir . '/logs';
+
+{
+    local $SIG{XFSZ} = 'IGNORE';
+    $two->write_conf($conf)->start;
+}
+
+sub by_worker {
+    my $id = ++$serial;
+    my $r = call_tool('/mcp', 'ok_x', {}, token => $token, id => $id,
+                      port => 8082);
+    return ($r->{headers}{'x-worker'}, $id);
+}
+
+my ($full, $other) = $two->workers;
+my (%ids, %since);
+
+for (1 .. 200) {
+    my ($pid, $id) = by_worker();
+
+    push @{$ids{$pid}}, $id;
+    last if keys %ids == 2;
+}
+
+my $n = map { @$_ } values %ids;
+
+is(scalar(@r = $two->audit($n)), $n, 'two workers, in one file');
+$worker = $full;
+limit((-s $two->dir . '/audit.log') + 50);
+
+# half a line by the one, then some by the other
+
+for (1 .. 400) {
+    my ($pid, $id) = by_worker();
+
+    next if $pid == $other && !$since{$full};
+    push @{$since{$pid}}, $id;
+    last if $pid == $other && @{$since{$other}} == 3;
+}
+
+limit('unlimited');
+
+my @lines;
+
+MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
+    @lines = $two->read_file('audit.log') =~ /^(.*)\n/mg;
+    return grep { /"rpc_id":$since{$other}[-1],/ } @lines;
+});
+
+my %there = map { my $r = eval { JSON::PP->new->utf8->decode($_) };
+                  $r ? ($r->{rpc_id} => 1) : () } @lines;
+
+is(join(' ', grep { !$there{$_} } @{$since{$other}}), '',
+   'each record of the other worker is a line of its own');
+
 done_testing;
