@@ -37,12 +37,6 @@ sub until_connections {
     return $have;
 }
 
-sub title {
-    my ($pid) = @_;
-    open my $fh, '<', "/proc/$pid/cmdline" or return '';
-    return <$fh> // '';
-}
-
 # sockets to somewhere, by the pid
 
 sub connected {
@@ -58,11 +52,12 @@ sub connected {
 
 # ---- the helpers
 
-my @all = $t->workers;
+my $log = $t->read_log;
 my %kind;
 
-for (@all) {
-    push @{$kind{title($_) =~ /cache/ ? 'cache' : 'worker'}}, $_;
+for my $pid ($t->workers) {
+    my ($kind) = $log =~ /start (worker|cache \w+) process $pid$/m;
+    push @{$kind{$kind =~ /cache/ ? 'cache' : 'worker'}}, $pid;
 }
 
 is(scalar @{$kind{worker} || []}, 2, 'two workers');
