@@ -86,7 +86,8 @@ for my $state (grep { $_ !~ /body|keys/ } MCP::Waits::states()) {
 
     $r = $c->read_response;
     is($r && $r->{json}{error}{code}, -32602, "behind, $state: and the second");
-    is(join(' ', map { "$_->{decision}:" . (($_->{rpc_id} // 0) == 4711 ? 2 : 1) }
+    is(join(' ', map { my $which = ($_->{rpc_id} // 0) == 4711 ? 2 : 1;
+                       "$_->{decision}:$which" }
                  $g->records(2, "behind, $state")),
        'allow:1 deny:2', "behind, $state: each by itself");
     $g->settle;

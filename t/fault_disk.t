@@ -2,8 +2,9 @@
 
 # A disk that is full, and then is not; a directory that is gone when the logs
 # are reopened.  A full disk is a limit of the files' size here (EFBIG), which
-# comes in the middle of a line as that does.  Half a line may be there, and is a
-# line of its own: no record is glued to it, and those that were lost are counted.
+# comes in the middle of a line as that does.  Half a line may be there, and is
+# a line of its own: no record is glued to it, and those that were lost are
+# counted.
 
 use strict;
 use warnings;
@@ -174,7 +175,8 @@ for my $room (0, 60) {
     limit('unlimited');
     is(call('/strict')->{status}, 503, "strict, $room: the next try");
     ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
-           call('/strict')->{status} == 200 }), "strict, $room: and all is well");
+           call('/strict')->{status} == 200 }),
+       "strict, $room: and all is well");
     is(scalar(grep { $_ eq 'torn' } ids('strict.log')), $room ? 1 : 0,
        "strict, $room: half a line at most");
 }

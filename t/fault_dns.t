@@ -227,8 +227,8 @@ for my $name (qw/ fails silent garbage nobody moves /) {
 
 # ---- while a name is looked for: the client goes, the worker has to leave
 
-# a request that waits: after a failure keys are not asked for at once again, and
-# who comes meanwhile is told so
+# a request that waits: after a failure keys are not asked for at once again,
+# and who comes meanwhile is told so
 
 sub waiting {
     my ($name) = @_;

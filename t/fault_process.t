@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 
-# Which process does what: all of it in a single one (master_process off); timers
-# and connections of ours in workers only, not in the master, in nginx's cache
-# manager or loader; and nothing goes out of a host for the sake of nginx -t.
+# Which process does what: all of it in a single one (master_process off);
+# timers and connections of ours in workers only, not in the master, in nginx's
+# cache manager or loader; and nothing goes out of a host for the sake of nginx
+# -t.
 
 use strict;
 use warnings;
@@ -41,7 +42,8 @@ sub until_connections {
 
 sub connected {
     my ($pid) = @_;
-    my %mine = map { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ ? ($1 => 1) : () }
+    my %mine = map { ($_ => 1) }
+               map { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ }
                glob "/proc/$pid/fd/*";
 
     open my $fh, '<', "/proc/net/tcp" or die $!;
@@ -62,7 +64,7 @@ for my $pid ($t->workers) {
 
 is(scalar @{$kind{worker} || []}, 2, 'two workers');
 cmp_ok(scalar @{$kind{cache} || []}, '>', 0, 'and helpers of the cache');
-is(until_connections(1 + 2 * 2), 5, 'only the workers have connections to Redis');
+is(until_connections(1 + 2 * 2), 5, 'only the workers are connected to Redis');
 is(join(' ', map { connected($_) } @{$kind{cache} || []}, $t->pid),
    join(' ', map { 0 } @{$kind{cache} || []}, 1),
    'neither the helpers nor the master have any');
@@ -90,7 +92,8 @@ is(join(' ', map { $_->{stub}->requests(0) + 0 } @{$g->{slow}}), "@asked",
 is($g->{idp}->count, $tokens, 'no token');
 is(scalar(my @after = $t->audit(0)), scalar @before, 'no record');
 
-my $printed = `$MCP::Test::NGINX -T -p $d -e $d/check.log -c $d/check.conf 2>&1`;
+my $args = "-p $d -e $d/check.log -c $d/check.conf";
+my $printed = `$MCP::Test::NGINX -T $args 2>&1`;
 
 like($printed, qr/mcp_redis/, 'nginx -T');
 unlike($printed, qr/\Q$_\E/, 'shows no key that is in a file')

@@ -187,7 +187,8 @@ $g->well('another key set');
 
 # the issuer is another one, and so is whose tokens are taken
 
-(my $other = $conf) =~ s/issuer \Q$g->{okta}{issuer}\E;/issuer https:\/\/x.example;/;
+(my $other = $conf)
+    =~ s!issuer \Q$g->{okta}{issuer}\E;!issuer https://x.example;!;
 ok($t->reload($other), 'another issuer');
 is(call_tool('/mcp', 'ok_x', {}, token => $g->{token})->{status}, 401,
    'the tokens of the one before are not taken');
@@ -215,7 +216,8 @@ my %wrong = (
     'no such file' => sub { s/mcp_token_key \S+;/mcp_token_key none;/ },
     'a zone of another name and size'
         => sub { s/http \{/http { mcp_zone 128k;/ },
-    'a rule that cannot be' => sub { s/role dev \{[^}]*\}/role dev { allow; }/ },
+    'a rule that cannot be'
+        => sub { s/role dev \{[^}]*\}/role dev { allow; }/ },
     'a port that is taken' => sub {
         my $taken = port(6380);
         s/(listen 127[^;]*;)/$1 listen 127.0.0.1:$taken;/ },

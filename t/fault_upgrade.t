@@ -103,7 +103,8 @@ sub until_workers {
 sub version {
     my $r = http("GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n");
 
-    return $r->{body} =~ /^mcp_auth_build_info\{version="([^"]*)"/m ? $1 : undef;
+    return $r->{body} =~ /^mcp_auth_build_info\{version="([^"]*)"/m
+           ? $1 : undef;
 }
 
 system($MCP::Test::NGINX, '-p', $d, '-c', "$d/nginx.conf", '-e',
@@ -210,7 +211,8 @@ is(scalar(grep { $_->{decision} eq 'allow' } @a), scalar @a,
    'all were allowed, and no line is torn');
 is(scalar @a, scalar(my @u = $up->requests(0)),
    'one record for each that arrived, by whatever master');
-is(scalar(grep { $_->{head} !~ /^Authorization: Bearer bot-secret\r$/mi } @u), 0,
+is(scalar(grep { $_->{head} !~ /^Authorization: Bearer bot-secret\r$/mi } @u),
+   0,
    'no upstream saw anything but the credential');
 
 done_testing;

@@ -32,7 +32,8 @@ const checks = [];
 function check(what, list) {
     const kinds = new Map(list.map((e) => [`${e.kind} ${e.odd} ${e.what}`, e]));
 
-    checks.push({ what, bad: list.length, some: [...kinds.values()].slice(0, 8) });
+    checks.push({ what, bad: list.length,
+                  some: [...kinds.values()].slice(0, 8) });
 }
 
 

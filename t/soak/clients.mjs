@@ -18,7 +18,7 @@ import { AUDIENCE, DIR, ISSUER, LEEWAY, LEGACY, MODERN, journal, now, pause,
 
 const UNTIL = now() + Number(process.env.SOAK_SECONDS);
 const ACTORS = Number(process.env.SOAK_ACTORS);       /* for each gateway */
-const IDLE = Number(process.env.SOAK_IDLE);           /* ms between two, at most */
+const IDLE = Number(process.env.SOAK_IDLE);           /* ms between two */
 const BEGAN = Math.floor(now()) - 60;
 const pats = JSON.parse(readFileSync(`${DIR}/pats.json`));
 
@@ -199,7 +199,7 @@ function parse(r) {
 }
 
 
-/* writes down what was asked; what: undefined, or what was not as it should be */
+/* writes down what was asked; what: undefined, or what was not right */
 
 function told(r, what) {
     if (what) {
@@ -299,8 +299,10 @@ const scenarios = {
     async bot(a) {
         const who = pick(people);
         const message = chance(0.5)
-            ? call('ok_say', { person: who, pad: 'x'.repeat(3000 * chance(0.1)) })
-            : legacy('tools/call', { name: 'ok_say', arguments: { person: who } });
+            ? call('ok_say', { person: who,
+                               pad: 'x'.repeat(3000 * chance(0.1)) })
+            : legacy('tools/call', { name: 'ok_say',
+                                     arguments: { person: who } });
         const r = await by(a, who, '/bot', 'bot', message);
 
         told(r, served(r, 'bot'));
@@ -437,7 +439,9 @@ const scenarios = {
             told(r, served(r, 'bot'));
         }
 
-        r = await by(a, who, '/bot', 'listen', { headers: legacy('', {}, session).headers },
+        const { headers } = legacy('', {}, session);
+
+        r = await by(a, who, '/bot', 'listen', { headers },
                      { method: 'GET', cut: 100 + 400 * Math.random(),
                        reset: chance(0.3) });
         told(r, r.status === 200 ? undefined : `${r.end} ${r.status}`);
@@ -447,7 +451,7 @@ const scenarios = {
                          arguments: {} }, session));
         told(r, r.status === 404 ? undefined : `${r.end} ${r.status}`);
 
-        r = await by(a, who, '/bot', 'delete', { headers: legacy('', {}, session).headers },
+        r = await by(a, who, '/bot', 'delete', { headers },
                      { method: 'DELETE' });
         told(r, r.status === 204 ? undefined : `${r.end} ${r.status}`);
     },
@@ -494,7 +498,8 @@ const scenarios = {
 
         while (now() < exp + LEEWAY + 1.5) {
             const r = await by(a, who, '/bot', 'expires',
-                               call('ok_say', { person: who }), { token: text });
+                               call('ok_say', { person: who }),
+                               { token: text });
             const late = r.entry.t0 - exp - LEEWAY;
 
             told(r, r.status === 200 && late < 1 ? served(r, 'bot')

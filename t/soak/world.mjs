@@ -25,9 +25,10 @@ const wrong = (what, more) => wrongs.write({ t: now(), what, ...more });
 
 
 /*
- * ---- the issuer's keys: the one before the last signs.  A new one is published
- * before it signs, as issuers do: since strangers come with kids that nobody
- * has, the set may have been fetched just now, and is not fetched again for 30 s.
+ * ---- the issuer's keys: the one before the last signs.  A new one is
+ * published before it signs, as issuers do: since strangers come with kids that
+ * nobody has, the set may have been fetched just now, and is not fetched again
+ * for 30 s.
  */
 
 const keys = [];
@@ -134,7 +135,8 @@ function redeemed(form, client) {
     counts.codes++;
 
     if (!code || code.used || code.client !== client
-        || code.challenge !== proof || code.redirect !== form.get('redirect_uri'))
+        || code.challenge !== proof
+        || code.redirect !== form.get('redirect_uri'))
     {
         wrong('a code that is not good', { person: code?.person,
                                            used: code?.used });
@@ -235,7 +237,7 @@ function whose(path, value) {
 }
 
 
-/* Of callers' tokens nothing may be here; they are alike, and nothing else is. */
+/* Of callers' tokens nothing may be here; nothing else looks like them. */
 
 const TOKEN = /eyJ[\w-]{8,}\.eyJ|mcp[pv]_[0-9A-Za-z]{20}/;
 
