@@ -184,7 +184,9 @@ for (const r of revocations) {
                 continue;
             }
 
-            if (q.t0 > from && q.t0 < r.lifted
+            /* what was sent just before the lift may be decided after it */
+
+            if (q.t0 > from && (q.t1 < r.lifted || q.t0 < r.lifted - 2)
                 && (arrived.has(q.id) || q.status === 200))
             {
                 over.push({ ...show(q), revocation: r });
