@@ -88,8 +88,8 @@ BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
 
 
 .PHONY: help deps build san valgrind lint unit-build unit prove e2e pictures \
-        test bench test-valgrind test-valgrind-run test-on deb test-deb run \
-        install clean
+        soak test bench test-valgrind test-valgrind-run test-on deb test-deb \
+        run install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
@@ -101,6 +101,7 @@ help:
 	@echo 'make prove      tests with a real nginx; T="t/a.t t/b.t"; SAN=1'
 	@echo 'make e2e        official MCP clients and servers against it'
 	@echo 'make pictures   docs/pictures, as Chromium shows the pages'
+	@echo 'make soak       ten minutes of mixed load and faults; MINUTES=N'
 	@echo 'make san        build/san/nginx: static, with sanitizers'
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
 	@echo 'make test-on    the suite on SUITE=trixie or sid, in a chroot; T="t/a.t"'
@@ -196,6 +197,13 @@ pictures:
 	@MCP_PICTURES='$(TOP)/docs/pictures' t/e2e/run connect_pictures.mjs
 	@pngquant --force --ext .png --strip 64 docs/pictures/*.png
 
+# in CI a part of `make test`, by MCP_SOAK_SECONDS
+
+soak:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build $(MINT)
+	@t/soak/run $(if $(MINUTES),--minutes $(MINUTES))
+
 # one after the other, whatever -j says; MCP_FUZZ_TIME: s for each fuzz target
 
 test:
@@ -207,7 +215,8 @@ test:
 	@$(MAKE) --no-print-directory -j$$(nproc) fuzz-test
 	@perl t/lib/run-tests lint build-aux/lint \
 	    unit $(UNIT_TESTS) prove $(T) fuzz $$(cat $(FUZZ)/targets) \
-	    $(if $(SAN)$(NO_E2E),,$(if $(wildcard t/e2e/run),e2e t/e2e/run))
+	    $(if $(SAN)$(NO_E2E),,$(if $(wildcard t/e2e/run),e2e t/e2e/run)) \
+	    $(if $(SAN)$(NO_E2E),,$(if $(MCP_SOAK_SECONDS),soak t/soak/run))
 
 # The package, for the nginx of this machine, in build/deb.  Its test installs
 # and removes it in a throw-away copy of this machine, and needs root.

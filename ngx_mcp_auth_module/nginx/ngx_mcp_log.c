@@ -42,6 +42,8 @@ struct ngx_mcp_audit_log_s {
     ngx_uint_t               failing;           /* the last write failed */
     ngx_uint_t               torn;              /* the file ends in half a
                                                    line */
+    ngx_atomic_uint_t        failed;            /* by all workers, when its
+                                                   end was looked at */
 };
 
 
@@ -50,6 +52,8 @@ static ngx_mcp_audit_log_t *ngx_mcp_log_add(ngx_conf_t *cf,
 static void ngx_mcp_log_flush_file(ngx_open_file_t *file, ngx_log_t *log);
 static void ngx_mcp_log_turn(ngx_event_t *ev);
 static void ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log);
+static void ngx_mcp_log_close_line(ngx_mcp_audit_log_t *al);
+static ngx_uint_t ngx_mcp_log_torn(ngx_mcp_audit_log_t *al);
 static void ngx_mcp_log_failed(ngx_mcp_audit_log_t *al, ssize_t n,
     ngx_err_t err, ngx_log_t *log);
 static void ngx_mcp_log_datagrams(ngx_mcp_audit_log_t *al, ngx_log_t *log);
@@ -302,6 +306,7 @@ ngx_mcp_log_init_worker(ngx_cycle_t *cycle, ngx_mcp_main_conf_t *mmcf)
         size = al->size ? al->size + MCP_AUDIT_MAX : NGX_MCP_AUDIT_BUFFER;
 
         al->failing = 0;
+        al->failed = (ngx_atomic_uint_t) -1;    /* not looked at */
 
         al->start = ngx_pnalloc(cycle->pool, size);
         if (al->start == NULL) {
@@ -383,8 +388,8 @@ ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
         return;
     }
 
-    if (al->torn && ngx_write_fd(al->file->fd, "\n", 1) == 1) {
-        al->torn = 0;
+    if (al->failed != al->counters->audit_failed || al->torn) {
+        ngx_mcp_log_close_line(al);
     }
 
     n = ngx_write_fd(al->file->fd, al->start, len);
@@ -404,9 +409,70 @@ ngx_mcp_log_write(ngx_mcp_audit_log_t *al, ngx_log_t *log)
 
 
 /*
- * A full disk may take a part of what is written: the half line that it ends
- * in is closed before the next one.
+ * A full disk may take a part of what is written.  The half line that the file
+ * then ends in is closed before the next one, by whichever worker that is: all
+ * see by the counter that they share that something was lost.
  */
+static void
+ngx_mcp_log_close_line(ngx_mcp_audit_log_t *al)
+{
+    ngx_atomic_uint_t  failed;
+
+    failed = al->counters->audit_failed;
+
+    al->torn = ngx_mcp_log_torn(al);
+
+    if (al->torn && ngx_write_fd(al->file->fd, "\n", 1) == 1) {
+        al->torn = 0;
+    }
+
+    if (!al->torn) {
+        al->failed = failed;
+    }
+}
+
+
+/* What its last byte says; of what is no file, what our own write said. */
+static ngx_uint_t
+ngx_mcp_log_torn(ngx_mcp_audit_log_t *al)
+{
+    u_char           last;
+    ssize_t          n;
+    ngx_fd_t         fd;
+    ngx_file_info_t  fi, same;
+
+    if (ngx_fd_info(al->file->fd, &fi) == NGX_FILE_ERROR
+        || !ngx_is_file(&fi))
+    {
+        return al->torn;
+    }
+
+    if (ngx_file_size(&fi) == 0) {
+        return 0;
+    }
+
+    fd = ngx_open_file(al->file->name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        return al->torn;
+    }
+
+    /* the name is another file's while logs are rotated */
+
+    n = -1;
+
+    if (ngx_fd_info(fd, &same) != NGX_FILE_ERROR
+        && ngx_file_uniq(&same) == ngx_file_uniq(&fi))
+    {
+        n = pread(fd, &last, 1, ngx_file_size(&same) - 1);
+    }
+
+    (void) ngx_close_file(fd);
+
+    return n == 1 ? last != LF : al->torn;
+}
+
+
+/* Which of the lines are there after all, and whether half of one is. */
 static void
 ngx_mcp_log_failed(ngx_mcp_audit_log_t *al, ssize_t n, ngx_err_t err,
     ngx_log_t *log)
