@@ -125,6 +125,8 @@ static size_t mcp_redact_scheme(const unsigned char *p,
     size_t *keep);
 static size_t mcp_redact_pem(const unsigned char *p,
     const unsigned char *last);
+static size_t mcp_redact_pem_end(const unsigned char *p,
+    const unsigned char *last);
 static size_t mcp_redact_userinfo(const unsigned char *p,
     const unsigned char *last, unsigned more, size_t *keep);
 static size_t mcp_redact_query(const unsigned char *p,
@@ -359,6 +361,7 @@ mcp_redact_scheme(const unsigned char *p, const unsigned char *last,
 static size_t
 mcp_redact_pem(const unsigned char *p, const unsigned char *last)
 {
+    size_t                end;
     unsigned              key;
     const unsigned char  *q;
 
@@ -379,22 +382,42 @@ mcp_redact_pem(const unsigned char *p, const unsigned char *last)
     }
 
     for ( /* void */ ; q < last; q++) {
-        if (*q == '-' && last - q >= 9 && memcmp(q, "-----END ", 9) == 0) {
-            q += 9;
 
-            while (q < last && *q != '-') {
-                q++;
-            }
+        end = mcp_redact_pem_end(q, last);
 
-            while (q < last && *q == '-') {
-                q++;
-            }
-
-            break;
+        if (end) {
+            return (size_t) (q - p) + end;
         }
     }
 
     return (size_t) (q - p);
+}
+
+
+/* One that is not whole is none: what is behind it may be a secret whose
+ * beginning would be swallowed, and so not be known as one. */
+static size_t
+mcp_redact_pem_end(const unsigned char *p, const unsigned char *last)
+{
+    const unsigned char  *q;
+
+    if (*p != '-' || last - p < 9 || memcmp(p, "-----END ", 9) != 0) {
+        return 0;
+    }
+
+    for (q = p + 9; q < last && q - p < 64; q++) {
+
+        if (*q == '-') {
+            return (last - q >= 5 && memcmp(q, "-----", 5) == 0)
+                   ? (size_t) (q + 5 - p) : 0;
+        }
+
+        if (*q != ' ' && (*q < 'A' || *q > 'Z') && (*q < '0' || *q > '9')) {
+            return 0;
+        }
+    }
+
+    return 0;
 }
 
 

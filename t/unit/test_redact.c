@@ -200,6 +200,16 @@ test_harmless(void **state)
     check("Bearer ab", "Bearer [redacted:bearer]", 1);
     check("-----BEGIN PRIVATE KEY-----\nMII", "[redacted:pem]", 1);
     check("a ghp_short b", "a ghp_short b", 1);
+
+    /* an end that is none, before a secret whose name has a "-" in it */
+
+    check("-----BEGIN RSA PRIVATE KEY-----END RSA PRIV\n"
+          "glpat-0123456789abcdefghij x", "[redacted:pem]", 0);
+    check("-----BEGIN RSA PRIVATE KEY-----MII-----END RSA PRIV-\n"
+          "glpat-0123456789abcdefghij x", "[redacted:pem]", 0);
+    check("-----BEGIN RSA PRIVATE KEY-----MII-----END RSA PRIVATE KEY-----\n"
+          "glpat-0123456789abcdefghij x", "[redacted:pem]\n"
+          "[redacted:gitlab] x", 0);
 }
 
 
