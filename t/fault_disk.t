@@ -265,6 +265,7 @@ sub by_worker {
     return ($r->{headers}{'x-worker'}, $id);
 }
 
+MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { $two->workers == 2 });
 my ($full, $other) = $two->workers;
 my (%ids, %since);
 
