@@ -23,6 +23,8 @@ use POSIX ();
 
 use MCP::Test ();
 
+our @EXPORT_OK = qw/ median quantile /;
+
 my $json = JSON::PP->new->canonical;
 our $MODULES = '/usr/lib/nginx/modules';
 
@@ -281,7 +283,7 @@ sub load {
     my $d = $self->{t}->dir;
 
     my $out = join ' ', map { "'$_'" } 'taskset', '-c', $self->other_cpu,
-        'wrk', '-t1', "-c$connections", "-d${seconds}s", '-s',
+        'wrk', '-t1', '--timeout', '30s', "-c$connections", "-d${seconds}s", '-s',
         "$dir/load.lua", 'http://127.0.0.1:' . MCP::Test::port($case->{port})
         . $case->{path}, '--', "$d/$case->{request}.head",
         "$d/$case->{request}.body", "$d/$case->{tokens}.tokens",
