@@ -83,7 +83,7 @@ BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
 
 
 .PHONY: help deps build san valgrind lint unit-build unit prove e2e test bench \
-        test-valgrind test-valgrind-run run install clean
+        bench-peers test-valgrind test-valgrind-run run install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
@@ -98,6 +98,8 @@ help:
 	@echo 'make test-valgrind   unit and prove under valgrind; T="t/a.t"'
 	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
 	@echo '                CHECK=1: fails over the budget; INSTRUCTIONS=1: counted'
+	@echo 'make bench-peers  the same beside other gateways; SECONDS=1 ROUNDS=5'
+	@echo '                GROUPS=call,list ONLY=REGEX STREAMS=5000; DOCS=1: into docs/'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
 	@echo 'make install    into $(MODULES_DIR) and $(SBIN_DIR); DESTDIR='
 	@echo 'make clean      remove build/'
@@ -194,6 +196,21 @@ bench:
 	    $(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory build $(MINT)
 	@t/bench/run $(BENCH)
+
+# the other gateways; apache2-bin and haproxy are only programs to us
+
+PEERS := wrk haproxy apache2-bin libapache2-mod-oauth2 libnginx-mod-http-js \
+         libnginx-mod-http-lua lua-cjson lua-luaossl
+BENCH_PEERS := $(if $(SECONDS),--seconds $(SECONDS)) \
+               $(if $(ROUNDS),--rounds $(ROUNDS)) \
+               $(if $(GROUPS),--groups $(GROUPS)) \
+               $(if $(ONLY),--only '$(ONLY)') \
+               $(if $(STREAMS),--streams $(STREAMS)) $(if $(DOCS),--docs)
+
+bench-peers:
+	@MCP_DEPS_EXTRA='$(PEERS)' $(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build $(MINT)
+	@t/bench/peers/run $(BENCH_PEERS)
 
 run:
 	@$(MAKE) --no-print-directory deps

@@ -24,7 +24,6 @@ sub write {
     put("$o->{out}/performance-$_.svg", $picture{$_}) for keys %picture;
 
     print $tables;
-
     return unless $o->{docs};
 
     my $page = "$top/docs/performance.md";
@@ -91,28 +90,37 @@ sub cpu {
 sub calls {
     my ($r) = @_;
     my @calls = grep { $_->{group} eq 'call' } @{$r->{cases}};
-    my @names = map { $_->{name} } grep { $_->{x} == 64 } @calls;
-    my $text = '';
+    my %at = map { ("$_->{name} $_->{x}" => $_) } @calls;
+    my @x = do { my %seen; grep { !$seen{$_}++ } map { $_->{x} } @calls };
+    my $main = main_connections($r) or return '';
+    my @others = grep { $_ != $main } @x;
+    my $text = '| a warm `tools/call`, at ' . join(', ', @x)
+        . " connections | us CPU ($main) | x plain ($main) | x plain ("
+        . join(', ', @others) . ') | requests/s | p50 ms | p99 ms |' . "\n"
+        . "|---|---|---|---|---|---|---|\n";
 
-    return '' unless @names;
+    for my $name (map { $_->{name} } grep { $_->{x} == $main } @calls) {
+        my @all = map { $at{"$name $_"} } @x;
 
-    $text .= "| a warm `tools/call`, at 1, 64, 256 connections | us CPU (64) |"
-             . " x plain (64) | x plain (1, 256) | requests/s | p50 ms | p99 ms"
-             . " |\n|---|---|---|---|---|---|---|\n";
-
-    for my $name (@names) {
-        my %at = map { $_->{x} => $_ } grep { $_->{name} eq $name } @calls;
-        my @all = @at{1, 64, 256};
-
-        $text .= "| $name | " . cpu($at{64})
-                 . sprintf(' | %.2f, %.2f', map { $at{$_}{ratio}[1] } 1, 256)
-                 . ' | ' . join(', ', map { sprintf '%.0f', $_->{rps}[1] }
-                                      @all)
-                 . ' | ' . join(', ', map { ms($_->{p50}[1]) } @all)
-                 . ' | ' . join(', ', map { ms($_->{p99}[1]) } @all) . " |\n";
+        $text .= "| $name | " . cpu($at{"$name $main"}) . ' | '
+            . join(' | ', map { join ', ', @$_ }
+                [ map { sprintf '%.2f', $at{"$name $_"}{ratio}[1] } @others ],
+                [ map { sprintf '%.0f', $_->{rps}[1] } @all ],
+                [ map { ms($_->{p50}[1]) } @all ],
+                [ map { ms($_->{p99}[1]) } @all ]) . " |\n";
     }
 
     return $text;
+}
+
+
+# at how many connections gateways are compared: 64, if that was measured
+
+sub main_connections {
+    my ($r) = @_;
+    my @x = map { $_->{x} } grep { $_->{group} eq 'call' } @{$r->{cases}};
+
+    return (first { $_ == 64 } @x) // $x[0];
 }
 
 
@@ -185,12 +193,14 @@ sub streams {
 sub pictures {
     my ($r) = @_;
     my %picture;
-    my @calls = grep { $_->{group} eq 'call' && $_->{x} == 64 } @{$r->{cases}};
+    my $main = main_connections($r);
+    my @calls = grep { $_->{group} eq 'call' && $_->{x} == $main }
+                @{$r->{cases}};
     my @lists = grep { $_->{group} eq 'list' } @{$r->{cases}};
     my @growth = grep { $_->{group} eq 'growth' } @{$r->{cases}};
 
     $picture{peers} = MCP::Plot::bars(
-        title => 'A warm tools/call, 64 connections: CPU of the gateway',
+        title => "A warm tools/call, $main connections: CPU of the gateway",
         x => 'CPU per request, times nginx proxy_pass (log scale; whiskers:'
              . ' quartiles)',
         log => 1,
