@@ -209,7 +209,8 @@ sub pictures {
 
     $picture{lists} = MCP::Plot::lines(
         title => 'tools/list: CPU of the gateway',
-        x => 'tools in the list (700 bytes each)', y => 'us CPU per request',
+        x => 'tools in the list, 700 bytes each (whiskers: quartiles)',
+        y => 'us CPU per request',
         xlog => 1, ylog => 1,
         series => [ map {
             my ($name, $label, $colour, $dashed) = @$_;
@@ -234,11 +235,12 @@ sub pictures {
 
     $picture{growth} = MCP::Plot::lines(
         title => 'A tools/call by the size of things: CPU of the gateway',
-        x => 'number of them', y => 'CPU per request, times nginx proxy_pass',
-        xlog => 1,
+        x => 'number of them (whiskers: quartiles)',
+        y => 'CPU per request, times nginx proxy_pass',
+        xlog => 1, ylog => 1,
         series => [ map {
             { name => $_, points => $points{$_},
-              colour => /new/ ? 4 : $n++ % 4, dashed => /new|held/ ? 1 : 0 };
+              colour => $n++, dashed => /new|held/ ? 1 : 0 };
         } sort keys %points ]) if %points;
 
     $picture{streams} = MCP::Plot::bars(

@@ -10,7 +10,8 @@ package MCP::Plot;
 #                            series => [{ name => ..., points =>
 #                                         [[ $x, $low, $value, $high ], ...] }]);
 #
-# low and high (the quartiles) are drawn as a whisker at each value.
+# low and high (the quartiles) are drawn as a whisker at each value, when they
+# differ.
 
 use strict;
 use warnings;
@@ -32,6 +33,7 @@ my $STYLE = <<'END_STYLE';
     .c2 { fill: #bc4c00; stroke: #bc4c00; }
     .c3 { fill: #1a7f37; stroke: #1a7f37; }
     .c4 { fill: #8250df; stroke: #8250df; }
+    .c5 { fill: #bf3989; stroke: #bf3989; }
     .bar { stroke: none; }
     .line { fill: none; stroke-width: 2; }
     @media (prefers-color-scheme: dark) {
@@ -46,6 +48,7 @@ my $STYLE = <<'END_STYLE';
       .c2 { fill: #f0883e; stroke: #f0883e; }
       .c3 { fill: #56d364; stroke: #56d364; }
       .c4 { fill: #bc8cff; stroke: #bc8cff; }
+      .c5 { fill: #f778ba; stroke: #f778ba; }
       .bar { stroke: none; }
       .line { fill: none; }
     }
@@ -53,7 +56,7 @@ my $STYLE = <<'END_STYLE';
 END_STYLE
 
 
-# Rows: [ label, low, value, high, colour (0 to 4) ]; log => 1 starts at 1
+# Rows: [ label, low, value, high, colour (0 to 5) ]; log => 1 starts at 1
 
 sub bars {
     my (%o) = @_;
@@ -82,7 +85,8 @@ sub bars {
                 . sprintf('  <rect class="bar c%d" x="%.1f" y="%.1f"'
                           . " width=\"%.1f\" height=\"%.1f\"/>\n",
                           $colour // 0, $left, $y + 4, max($w, 1), $row - 8)
-                . whisker($mid, map { $left + $scale->{at}->($_) } $low, $high)
+                . ($low == $high ? '' : whisker($mid,
+                   map { $left + $scale->{at}->($_) } $low, $high))
                 . text('num', 'start', $left + $scale->{at}->($high) + 8,
                        $mid + 4, sprintf $value < 10 ? '%.2f' : '%.1f',
                        $value);
