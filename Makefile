@@ -88,8 +88,8 @@ BENCH := $(if $(SECONDS),--seconds $(SECONDS)) \
 
 
 .PHONY: help deps build san valgrind lint unit-build unit prove e2e pictures \
-        soak test bench test-valgrind test-valgrind-run test-on deb test-deb \
-        run install clean
+        soak test bench bench-peers test-valgrind test-valgrind-run test-on deb \
+        test-deb run install clean
 
 help:
 	@echo 'make deps       install what is missing (apt-get, sudo if not root)'
@@ -107,6 +107,8 @@ help:
 	@echo 'make test-on    the suite on SUITE=trixie or sid, in a chroot; T="t/a.t"'
 	@echo 'make bench      what a request costs; SECONDS=1 ROUNDS=9 ONLY=REGEX'
 	@echo '                CHECK=1: fails over the budget; INSTRUCTIONS=1: counted'
+	@echo 'make bench-peers  the same beside other gateways; SECONDS=1 ROUNDS=5'
+	@echo '                GROUPS=call,list ONLY=REGEX STREAMS=5000; DOCS=1: into docs/'
 	@echo 'make fuzz       libFuzzer on every parser; TIME=20 (seconds) F="json jwt"'
 	@echo 'make fuzz-corpus     the committed inputs only'
 	@echo 'make run        a gateway to try; CONF=nginx.conf for your own'
@@ -255,6 +257,21 @@ bench:
 	    $(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory build $(MINT)
 	@t/bench/run $(BENCH)
+
+# the other gateways; apache2-bin and haproxy are only programs to us
+
+PEERS := wrk haproxy apache2-bin libapache2-mod-oauth2 libnginx-mod-http-js \
+         libnginx-mod-http-lua lua-cjson lua-luaossl
+BENCH_PEERS := $(if $(SECONDS),--seconds $(SECONDS)) \
+               $(if $(ROUNDS),--rounds $(ROUNDS)) \
+               $(if $(GROUPS),--groups $(GROUPS)) \
+               $(if $(ONLY),--only '$(ONLY)') \
+               $(if $(STREAMS),--streams $(STREAMS)) $(if $(DOCS),--docs)
+
+bench-peers:
+	@MCP_DEPS_EXTRA='$(PEERS)' $(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build $(MINT)
+	@t/bench/peers/run $(BENCH_PEERS)
 
 run:
 	@$(MAKE) --no-print-directory deps

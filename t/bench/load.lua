@@ -42,7 +42,9 @@ end
 function done(summary, latency, all)
     local e = summary.errors
 
-    io.write(string.format("requests=%d us=%d bytes=%d errors=%d\n",
-             summary.requests, summary.duration, summary.bytes,
-             e.connect + e.read + e.write + e.status + e.timeout))
+    io.write(string.format("requests=%d us=%d bytes=%d errors=%d "
+             .. "p50=%d p99=%d\n", summary.requests, summary.duration,
+             summary.bytes,
+             e.connect + e.read + e.write + e.status + e.timeout,
+             latency:percentile(50), latency:percentile(99)))
 end
