@@ -209,7 +209,7 @@ for (['error', { error => $error }, -32603, undef],
      ['isError in an event', { result => $failed, as_sse => 1 }, undef, 1],
      (map { [ "$_ bytes", { result => $long{$_} } ],
             [ "$_ bytes in an event", { result => $long{$_}, as_sse => 1 } ]
-      } sort { $a <=> $b } keys %long))
+      } sort keys %long))
 {
     my ($name, $answer, $code, $is) = @$_;
 
