@@ -235,7 +235,7 @@ within(json_t *in, json_t *out, const char *key, unsigned top)
         return json_equal(in, out);
     }
 
-    if (key && strcmp(key, "icons") == 0 && json_array_size(out) == 0) {
+    if (key && strcasecmp(key, "icons") == 0 && json_array_size(out) == 0) {
         return 1;
     }
 
