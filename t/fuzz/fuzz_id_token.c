@@ -51,7 +51,9 @@ agrees(const mcp_str_t *token, const mcp_id_token_t *id)
     CHECK(json_is_number(v) && json_number_value(v) <= FZ_NOW + 30);
 
     CHECK(id->user.len > 0 && fz_clean(&id->user));
-    CHECK(id->name.len > 0 && id->name.len <= MCP_ID_TOKEN_NAME);
+    CHECK(id->name.len > 0);
+    CHECK(id->name.len <= MCP_ID_TOKEN_NAME || mcp_str_eq(&id->name,
+                                                          &id->user));
     CHECK(mcp_utf8_valid(id->name.data, id->name.len));
 
     json_decref(c);

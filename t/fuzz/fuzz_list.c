@@ -39,7 +39,8 @@ on_visible(void *data, mcp_list_e list, const mcp_str_t *name)
 {
     (void) data;
 
-    CHECK(name->len > 0 && name->len <= MAX_NAME);
+    CHECK(name->len > 0);
+    CHECK(name->len <= (list == MCP_LIST_TASKS ? MCP_LIST_TASK_ID : MAX_NAME));
     CHECK(list >= MCP_LIST_TOOLS && list <= MCP_LIST_TASKS);
 
     return !(name->len >= 2 && memcmp(name->data, "no", 2) == 0);
