@@ -163,6 +163,15 @@ is(refreshes('ann'), 1, 'still one refresh');
 ok($idp->alive($ann), 'the grant lives');
 ok(!defined record('ann')->{flight}, 'no note is left');
 
+# what the first gateway asked into the hole is over, and it asks Redis again
+
+my $warm = 0;
+ok(wait_for(sub {
+    $warm++;
+    grant("warm$warm", expires => 200);
+    return user(call("warm$warm")) eq "warm$warm";
+}, 20), 'nor is the first one cut off');
+
 
 # ---- the worker dies
 

@@ -319,7 +319,10 @@ is(scalar(grep { $_->{decision} ne 'allow' && $_->{store} eq 'file'
    0, 'under the lock nobody failed on the way');
 like($t->read_file('tokens'), qr/\nend\n\z/, 'and the file is whole');
 
-# a new one is for the workers to read
+# a new one is for the workers to read; what was revoked above would be named,
+# were it still the same second
+
+$t->write_file('revoked', "end\n");
 
 SKIP: {
     my ($gid) = (getpwnam 'www-data')[3];
