@@ -248,6 +248,25 @@ is(call('bob', uri => '/plain')->{status}, 403, 'without connect_url');
 is(scalar(grep { $_->{headers}{authorization} !~ /^Bearer at-/ }
           $up->requests_next(0)), 0, 'nobody was forwarded without');
 
+# ---- the server refuses the account, which the provider may have ended
+
+for (401, 403) {
+    $up->answer({ status => $_, json => { error => 'Bad credentials' } });
+    my $r = call('carol');
+    is($r->{status}, 502, "the server says $_");
+    like($r->{json}{error}{message},
+         qr/"jira".*disconnect it at \Q$connect\E and connect it again/,
+         'who can mend it, and where');
+}
+
+$vault->write($redis, owner('dan', 'plain'), $idp->grant('dan'));
+is(user(call('dan', uri => '/plain')), 'dan', 'an account without connect_url');
+$up->answer({ status => 401 });
+is(call('dan', uri => '/plain')->{json}{error}{message},
+   'Upstream refused the credential of the gateway', 'refused: no address');
+$up->requests_next(4);
+
+
 # ---- a service
 
 my $service = token('0oa1', cid => '0oa1');

@@ -47,6 +47,8 @@ static void ngx_mcp_filter_buffer(ngx_http_request_t *r,
     ngx_http_upstream_t *u);
 static ngx_int_t ngx_mcp_header_session(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_int_t rc);
+static ngx_int_t ngx_mcp_header_refused(ngx_http_request_t *r,
+    ngx_mcp_ctx_t *ctx);
 static ngx_int_t ngx_mcp_header_replace(ngx_http_request_t *r,
     ngx_mcp_ctx_t *ctx, ngx_uint_t status, ngx_int_t code,
     const char *message, const char *reason);
@@ -192,9 +194,7 @@ ngx_mcp_header_other(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
         && (status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN)
         && status == r->upstream->headers_in.status_n)
     {
-        return ngx_mcp_header_replace(r, ctx, NGX_HTTP_BAD_GATEWAY, -32603,
-                                      "Upstream refused the credential of "
-                                      "the gateway", "upstream_credential");
+        return ngx_mcp_header_refused(r, ctx);
     }
 
     if (mlcf->server == NULL) {
@@ -244,9 +244,7 @@ ngx_mcp_header_upstream(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     status = r->headers_out.status;
 
     if (status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN) {
-        return ngx_mcp_header_replace(r, ctx, NGX_HTTP_BAD_GATEWAY, -32603,
-                                      "Upstream refused the credential of "
-                                      "the gateway", "upstream_credential");
+        return ngx_mcp_header_refused(r, ctx);
     }
 
     if (r->upstream) {
@@ -629,6 +627,42 @@ ngx_mcp_is_event_stream(ngx_http_request_t *r)
            && (type->len == sizeof(name) - 1
                || type->data[sizeof(name) - 1] == ';'
                || type->data[sizeof(name) - 1] == ' ');
+}
+
+
+/*
+ * 401 and 403 are about our credential.  Of somebody's own account it may be
+ * that access was taken back where the gateway is not told; only that person
+ * can know, and mend it.
+ */
+static ngx_int_t
+ngx_mcp_header_refused(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
+{
+    u_char                *p;
+    size_t                 size;
+    const char            *message;
+    ngx_mcp_credential_t  *cr;
+
+    message = "Upstream refused the credential of the gateway";
+    cr = ctx->credential;
+
+    if (cr && cr->connect_url.len) {
+        size = cr->name.len + cr->connect_url.len + 256;
+
+        p = ngx_pnalloc(r->pool, size);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_sprintf(p, "Upstream refused your account for \"%V\".  If access "
+                    "was taken back or is too narrow, disconnect it at %V and "
+                    "connect it again.%Z", &cr->name, &cr->connect_url);
+
+        message = (const char *) p;
+    }
+
+    return ngx_mcp_header_replace(r, ctx, NGX_HTTP_BAD_GATEWAY, -32603,
+                                  message, "upstream_credential");
 }
 
 

@@ -449,12 +449,14 @@ ngx_mcp_reply_body(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
 
     id = ngx_mcp_reply_id(ctx);
 
-    if (ngx_mcp_reply_buf(r, &b, id->len) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     text.data = (u_char *) message;
     text.len = ngx_strlen(message);
+
+    /* a byte of text may become six */
+
+    if (ngx_mcp_reply_buf(r, &b, id->len + 6 * text.len) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     mcp_reply_error(&b, id, code, &text, NULL);
 
