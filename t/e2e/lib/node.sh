@@ -16,7 +16,7 @@ node_ready() {
            "$dir/package-lock.json" ]
     then
         echo "installing the node packages of t/e2e"
-        (cd "$dir" && npm ci --loglevel=error --no-fund --no-audit)
+        (cd "$dir" && npm ci --loglevel=error --no-fund --no-audit) || return
         touch "$dir/node_modules/.package-lock.json"
     fi
 
@@ -25,7 +25,7 @@ node_ready() {
         if [ ! -x "$dir/.node/node_modules/node/bin/node" ]; then
             echo "node $major is too old for the MCP packages: installing 20"
             npm install --prefix "$dir/.node" --no-save --loglevel=error \
-                --no-fund --no-audit node@20.20.2
+                --no-fund --no-audit node@20.20.2 || return
         fi
         NODE=$dir/.node/node_modules/node/bin/node
     fi
