@@ -226,11 +226,19 @@ mcp_jose_no_memory(void)
     int            found;
     unsigned long  e;
 
-    found = 0;
+    /*
+     * An error whose making ran out of memory can be 0, as if it were the end
+     * of the queue (OpenSSL 3.6).
+     */
+
+    e = ERR_peek_last_error();
+    found = (ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE);
 
     while ((e = ERR_get_error()) != 0) {
         found |= (ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE);
     }
+
+    ERR_clear_error();
 
     return found;
 }

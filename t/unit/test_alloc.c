@@ -736,9 +736,10 @@ static const struct {
 static int
 attempt(unsigned i, unsigned n)
 {
-    int          rc;
+    int          rc, line;
     long         before;
     fx_block_t  *keep;
+    const char  *file, *function;
 
     keep = fx_blocks;
     before = live;
@@ -757,9 +758,9 @@ attempt(unsigned i, unsigned n)
                  operations[i].name, live - before, n);
     }
 
-    if (ERR_peek_error() != 0) {
-        fail_msg("%s: an error left behind, allocation %u failed",
-                 operations[i].name, n);
+    if (ERR_peek_error_all(&file, &line, &function, NULL, NULL) != 0) {
+        fail_msg("%s: an error left behind, allocation %u failed: %s, %s:%d",
+                 operations[i].name, n, function, file, line);
     }
 
     return rc;
