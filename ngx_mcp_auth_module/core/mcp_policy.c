@@ -5,7 +5,9 @@
  * Always true: a matching deny is found before any allow is looked at, and one
  * of an enforced role before those that are only tried out count; a
  * condition is true, false or unclear, and unclear never satisfies an allow
- * and always satisfies a deny; role 0 ("*") is held by everybody, whatever the
+ * and always satisfies a deny; a URI that a server may read as another one
+ * satisfies no allow, and other spellings of one that is denied, or needs a
+ * scope, do not escape that; role 0 ("*") is held by everybody, whatever the
  * caller's mask says; a policy that was not finished allows nothing.
  *
  * Called by the access phase, the list filter and the log, on the hot path:
@@ -76,6 +78,13 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
         return MCP_DECLINED;
     }
 
+    d->shadow = mcp_policy_shadowed(p, roles);
+
+    if (kind == MCP_TARGET_RESOURCE && !mcp_uri_plain(target)) {
+        d->reason = "uri_form";
+        return MCP_DECLINED;
+    }
+
     near = NULL;
 
     for (i = 0; (rule = mcp_rule_next(&p->allows[kind], roles, target, &i));
@@ -84,6 +93,7 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
         truth = mcp_rule_eval(rule, values);
 
         if (truth == MCP_TRUE) {
+            d->shadow = 0;
             d->reason = "allow";
             d->rule = rule->text;
             return MCP_OK;
@@ -100,8 +110,6 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
     if (near) {
         d->rule = near->text;
     }
-
-    d->shadow = mcp_policy_shadowed(p, roles);
 
     return MCP_DECLINED;
 }
@@ -124,12 +132,21 @@ mcp_rule_next(const mcp_rules_t *rules, const mcp_roles_t *roles,
 
         (*i)++;
 
-        if (mcp_patterns_match(&rule->patterns, target)) {
+        if (mcp_rule_matches(rule, target)) {
             return rule;
         }
     }
 
     return NULL;
+}
+
+
+int
+mcp_rule_matches(const mcp_rule_t *rule, const mcp_str_t *target)
+{
+    return mcp_patterns_match(&rule->patterns, target)
+           || (rule->deny && rule->kind == MCP_TARGET_RESOURCE
+               && mcp_patterns_match_uri(&rule->patterns, target));
 }
 
 
@@ -202,7 +219,9 @@ mcp_policy_visible(const mcp_policy_t *p, const mcp_roles_t *roles,
 
     i = 0;
 
-    if (mcp_rule_next(&p->allows[kind], roles, name, &i)) {
+    if ((kind != MCP_TARGET_RESOURCE || mcp_uri_plain(name))
+        && mcp_rule_next(&p->allows[kind], roles, name, &i))
+    {
         return shown;
     }
 
@@ -233,7 +252,11 @@ mcp_policy_scopes(const mcp_policy_t *p, const mcp_str_t *scopes,
 
     for (up = p->step_ups; up; up = up->next) {
 
-        if (up->kind != kind || !mcp_patterns_match(&up->patterns, target)) {
+        if (up->kind != kind
+            || (!mcp_patterns_match(&up->patterns, target)
+                && (kind != MCP_TARGET_RESOURCE
+                    || !mcp_patterns_match_uri(&up->patterns, target))))
+        {
             continue;
         }
 

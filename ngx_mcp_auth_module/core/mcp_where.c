@@ -14,6 +14,13 @@
 static size_t mcp_pattern_prefix(const mcp_str_t *text);
 static size_t mcp_pattern_suffix(const mcp_str_t *text);
 static int mcp_pattern_covers(const mcp_pattern_t *a, const mcp_pattern_t *b);
+static int mcp_uri_glob(const mcp_str_t *pattern, const mcp_str_t *uri);
+static int mcp_uri_rootless(const mcp_str_t *uri);
+static unsigned char mcp_uri_next(const unsigned char **p,
+    const unsigned char *last);
+static unsigned char mcp_uri_byte(const unsigned char **p,
+    const unsigned char *last);
+static int mcp_uri_hex(unsigned char ch);
 static int mcp_condition_range(const mcp_condition_t *a,
     const mcp_condition_t *b);
 static mcp_truth_e mcp_condition_equal(const mcp_condition_t *c,
@@ -154,6 +161,74 @@ mcp_patterns_match(const mcp_patterns_t *patterns, const mcp_str_t *text)
     }
 
     return 0;
+}
+
+
+int
+mcp_patterns_match_uri(const mcp_patterns_t *patterns, const mcp_str_t *uri)
+{
+    unsigned  i;
+
+    for (i = 0; i < patterns->n; i++) {
+        if (mcp_uri_glob(&patterns->elts[i].text, uri)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * Official servers read a URI by the URL parser of their language: that drops
+ * control characters and the space around, resolves segments of dots, and gives
+ * some schemes the slashes that they lack.  What it would so become is not what
+ * a rule was asked about.
+ */
+int
+mcp_uri_plain(const mcp_str_t *uri)
+{
+    size_t                i, n;
+    unsigned              dots;
+    unsigned char         ch;
+    const unsigned char  *p, *last;
+
+    if (uri->len == 0 || uri->data[0] == ' '
+        || uri->data[uri->len - 1] == ' ' || mcp_uri_rootless(uri))
+    {
+        return 0;
+    }
+
+    for (i = 0; i < uri->len; i++) {
+        if (uri->data[i] < 0x20 || uri->data[i] == 0x7f) {
+            return 0;
+        }
+    }
+
+    p = uri->data;
+    last = p + uri->len;
+    n = 0;
+    dots = 1;
+
+    while (p < last && *p != '?' && *p != '#') {
+
+        ch = mcp_uri_next(&p, last);
+
+        if (ch != '/') {
+            dots &= (ch == '.');
+            n++;
+            continue;
+        }
+
+        if (dots && (n == 1 || n == 2)) {
+            return 0;
+        }
+
+        n = 0;
+        dots = 1;
+    }
+
+    return !dots || (n != 1 && n != 2);
 }
 
 
@@ -386,6 +461,142 @@ mcp_pattern_covers(const mcp_pattern_t *a, const mcp_pattern_t *b)
     return prefix + 1 == a->text.len
            && prefix <= mcp_pattern_prefix(&b->text)
            && memcmp(a->text.data, b->text.data, prefix) == 0;
+}
+
+
+/* mcp_glob(), by what mcp_uri_next() makes of both. */
+
+static int
+mcp_uri_glob(const mcp_str_t *pattern, const mcp_str_t *uri)
+{
+    const unsigned char  *p, *t, *pend, *tend, *pnext, *tnext, *star, *retry;
+
+    p = pattern->data;
+    pend = p + pattern->len;
+    t = uri->data;
+    tend = uri->len ? t + uri->len : t;
+    star = NULL;
+    retry = NULL;
+
+    while (t < tend) {
+
+        if (p < pend && *p == '*') {
+            star = ++p;
+            retry = t;
+            continue;
+        }
+
+        pnext = p;
+        tnext = t;
+
+        if (p < pend
+            && mcp_uri_next(&pnext, pend) == mcp_uri_next(&tnext, tend))
+        {
+            p = pnext;
+            t = tnext;
+            continue;
+        }
+
+        if (star == NULL) {
+            return 0;
+        }
+
+        p = star;
+        (void) mcp_uri_next(&retry, tend);
+        t = retry;
+    }
+
+    while (p < pend && *p == '*') {
+        p++;
+    }
+
+    return p == pend;
+}
+
+
+/* "file:x": a URL parser makes "file:///x" of it. */
+
+static int
+mcp_uri_rootless(const mcp_str_t *uri)
+{
+    size_t    n;
+    unsigned  i;
+
+    static const char *const  schemes[] = {
+        "file:", "http:", "https:", "ws:", "wss:", "ftp:"
+    };
+
+    for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        n = strlen(schemes[i]);
+
+        if (uri->len >= n && mcp_str_caseeq(uri->data, n, schemes[i], n)) {
+            return uri->len == n
+                   || (uri->data[n] != '/' && uri->data[n] != '\\');
+        }
+    }
+
+    return 0;
+}
+
+
+/* The next character, folded; *p (not at last) is moved past it. */
+
+static unsigned char
+mcp_uri_next(const unsigned char **p, const unsigned char *last)
+{
+    unsigned char         ch;
+    const unsigned char  *next;
+
+    ch = mcp_uri_byte(p, last);
+
+    if (ch != '/') {
+        return ch;
+    }
+
+    for (next = *p; next < last && mcp_uri_byte(&next, last) == '/'; ) {
+        *p = next;
+    }
+
+    return ch;
+}
+
+
+static unsigned char
+mcp_uri_byte(const unsigned char **p, const unsigned char *last)
+{
+    int            high, low;
+    unsigned char  ch;
+
+    ch = *(*p)++;
+
+    if (ch == '%' && last - *p >= 2) {
+        high = mcp_uri_hex((*p)[0]);
+        low = mcp_uri_hex((*p)[1]);
+
+        if (high >= 0 && low >= 0) {
+            ch = (unsigned char) (high << 4 | low);
+            *p += 2;
+        }
+    }
+
+    if (ch >= 'A' && ch <= 'Z') {
+        return ch | 0x20;
+    }
+
+    return ch == '\\' ? '/' : ch;
+}
+
+
+static int
+mcp_uri_hex(unsigned char ch)
+{
+    if (ch >= '0' && ch <= '9') {
+        return ch - '0';
+    }
+
+    ch |= 0x20;
+
+    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
 }
 
 
