@@ -16,6 +16,7 @@
 
 #include "mcp_policy_private.h"
 #include "mcp_principal.h"
+#include "mcp_uri.h"
 
 
 #define MCP_ROLES_SHOWN  32             /* names in one audit record */
@@ -24,6 +25,8 @@
 
 static const mcp_rule_t *mcp_rule_next(const mcp_rules_t *rules,
     const mcp_roles_t *roles, const mcp_str_t *target, unsigned *i);
+static int mcp_spelt(const mcp_patterns_t *patterns, mcp_target_e kind,
+    const mcp_str_t *target);
 static unsigned mcp_rule_shadow(const mcp_policy_t *p,
     const mcp_rule_t *rule);
 static unsigned mcp_policy_shadowed(const mcp_policy_t *p,
@@ -145,8 +148,29 @@ int
 mcp_rule_matches(const mcp_rule_t *rule, const mcp_str_t *target)
 {
     return mcp_patterns_match(&rule->patterns, target)
-           || (rule->deny && rule->kind == MCP_TARGET_RESOURCE
-               && mcp_patterns_match_uri(&rule->patterns, target));
+           || (rule->deny
+               && mcp_spelt(&rule->patterns, rule->kind, target));
+}
+
+
+/* Another spelling of a URI that the patterns match. */
+static int
+mcp_spelt(const mcp_patterns_t *patterns, mcp_target_e kind,
+    const mcp_str_t *target)
+{
+    unsigned  i;
+
+    if (kind != MCP_TARGET_RESOURCE) {
+        return 0;
+    }
+
+    for (i = 0; i < patterns->n; i++) {
+        if (mcp_uri_glob(&patterns->elts[i].text, target)) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -254,8 +278,7 @@ mcp_policy_scopes(const mcp_policy_t *p, const mcp_str_t *scopes,
 
         if (up->kind != kind
             || (!mcp_patterns_match(&up->patterns, target)
-                && (kind != MCP_TARGET_RESOURCE
-                    || !mcp_patterns_match_uri(&up->patterns, target))))
+                && !mcp_spelt(&up->patterns, kind, target)))
         {
             continue;
         }

@@ -79,17 +79,6 @@ int mcp_patterns_init(mcp_patterns_t *patterns, const mcp_str_t *words,
 /* 1 when one of them matches text, which may be any bytes. */
 int mcp_patterns_match(const mcp_patterns_t *patterns, const mcp_str_t *text);
 
-/*
- * The same for a URI, as readers that normalise it would see it: case does not
- * count, %XX is a byte, '\' and several slashes are one slash.  Matches more
- * than mcp_patterns_match() does, but not all of it.
- */
-int mcp_patterns_match_uri(const mcp_patterns_t *patterns,
-    const mcp_str_t *uri);
-
-/* 0 when a reader that normalises the URI might read another one. */
-int mcp_uri_plain(const mcp_str_t *uri);
-
 /* 1 when every text that b matches is surely matched by one of a. */
 int mcp_patterns_cover(const mcp_patterns_t *a, const mcp_pattern_t *b);
 
