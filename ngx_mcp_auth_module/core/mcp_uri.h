@@ -24,8 +24,8 @@ int mcp_uri_plain(const mcp_str_t *uri);
 
 /*
  * mcp_glob() of other spellings: case does not count, %XX is its byte, '\' and
- * several slashes are one slash, on both sides.  Not all that mcp_glob() matches
- * is matched: a star between two slashes is something here.
+ * several slashes are one slash, on both sides.  It does not match all that
+ * mcp_glob() does: a star between two slashes stands for something here.
  */
 int mcp_uri_glob(const mcp_str_t *pattern, const mcp_str_t *uri);
 
