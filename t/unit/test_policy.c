@@ -784,12 +784,14 @@ test_scopes(void **state)
     static const char *const  lines[] = {
         "a: allow tool *",
         "a: allow prompt *",
+        "a: allow resource doc://*",
         "scope use",
         "scope base",
         "scope use",
         "step_up scope=admin,use tool delete_*",
         "step_up scope=user.write tool *_user",
         "step_up scope=ask prompt review",
+        "step_up scope=ask resource doc://x/*",
         NULL
     };
 
@@ -819,6 +821,9 @@ test_scopes(void **state)
         { "use base admin user.write", MCP_TARGET_TOOL, "delete_user", NULL,
           NULL },
         { "use base", MCP_TARGET_PROMPT, "delete_x", NULL, NULL },
+        { "use base", MCP_TARGET_RESOURCE, "doc://y/x/z", NULL, NULL },
+        { "use base", MCP_TARGET_RESOURCE, "doc://X//a", "use base ask",
+          "step_up scope=ask resource doc://x/*" },
         { "use base", MCP_TARGET_PROMPT, "review", "use base ask",
           "step_up scope=ask prompt review" },
         { "use base ASK", MCP_TARGET_PROMPT, "review", "use base ask",
