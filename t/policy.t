@@ -171,6 +171,22 @@ may_not('support', 'resources/read', { uri => 'sec://b' }, 'no_rule', undef,
 may_not('engineer mcp-leads', 'resources/read', { uri => 'sec://b' },
         'deny_rule', 'engineer: deny resource sec://*');
 
+# what a server's URL parser makes of a URI is not what was allowed
+
+may_not('support', 'resources/read', { uri => $_ }, 'uri_form')
+    for 'doc://a/../../sec', 'doc://a/%2E%2e/b', 'doc://a/..\\b', 'doc://a/..',
+        'doc://a/./b?c', "doc://a\tb", 'doc://a%2f..%2fb', 'doc://a ';
+may('support', 'resources/read', { uri => $_ },
+    'support: allow resource doc://*')
+    for 'doc://a/...', 'doc://a/.b/c..', 'doc://a?b=/../c', 'doc://a b/%20';
+may_not('engineer', 'resources/read', { uri => $_ }, 'deny_rule',
+        'engineer: deny resource sec://*')
+    for 'SEC://b', 'sec:/b', 's%65c://b', 'sec:\\\\b', 'sec:////b';
+may_not('engineer', 'resources/read', { uri => $_ }, 'uri_form')
+    for ' sec://b', "s\nec://b", 'file:x', 'HTTPS:x';
+may('engineer', 'resources/read', { uri => $_ }, 'engineer: allow resource *')
+    for 'DOC://a', 'users/me', 'file:///x', 'urn:x:y';
+
 for my $m ('resources/subscribe', 'resources/unsubscribe') {
     may('support', $m, { uri => 'doc://a' }, 'support: allow resource doc://*',
         era => 'legacy');
@@ -203,6 +219,9 @@ may('support', listen_to('doc://a', 'doc://b'),
 may_not('support', listen_to('doc://a', 'sec://b'), 'no_rule');
 may_not('support', listen_to('sec://b', 'doc://a'), 'no_rule');
 may_not('', listen_to('doc://a'), 'no_rule');
+may_not('support', listen_to('doc://a', 'doc://a/../b'), 'uri_form');
+may_not('support', ref_to(type => 'ref/resource', uri => 'doc://a/../{x}'),
+        'uri_form');
 may('', listen_to(), undef);
 may_not('engineer', 'subscriptions/listen',
         { notifications => { taskIds => ['a'] } }, 'task_owner', undef,
@@ -276,6 +295,9 @@ small('support', 'mcp.use', 'mcp.use doc.read',
 small('support', 'mcp.use', 'mcp.use doc.read',
       'step_up scope=doc.read resource doc://secret/*',
       listen_to('doc://a', 'doc://secret/a'));
+small('support', 'mcp.use', 'mcp.use doc.read',
+      'step_up scope=doc.read resource doc://secret/*', 'resources/read',
+      { uri => 'doc://SECR%45T//a' });
 may('support', listen_to('doc://secret/a'), 'support: allow resource doc://*',
     scope => 'mcp.use doc.read');
 

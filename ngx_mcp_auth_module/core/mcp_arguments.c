@@ -7,8 +7,9 @@
  * bit each; a container that none enters is skipped by the scanner.
  *
  * A value is MCP_VALUE_UNCLEAR, whatever else was found, when a key on its way
- * came twice or differs from the pointer's token only in case: two readers of
- * the same bytes could then see different arguments.
+ * came twice or differs from the pointer's token only in case, or a text stands
+ * in place of a container: two readers of the same bytes could then see
+ * different arguments.
  *
  * Called by mcp_message.c; what is kept is in the message's arena.
  */
@@ -287,6 +288,13 @@ arg_value(mcp_message_t *m, const mcp_json_event_t *ev, unsigned level)
 
         if (p->conf->pointers[i].ntokens > level + 1) {
             deeper |= (uint64_t) 1 << i;
+
+            /* some servers read a container that is written into a text */
+
+            if (ev->type == MCP_JSON_STRING) {
+                p->unclear |= (uint64_t) 1 << i;
+            }
+
             continue;
         }
 

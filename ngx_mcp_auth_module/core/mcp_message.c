@@ -479,6 +479,19 @@ msg_value(mcp_message_t *m, const mcp_json_event_t *ev, mcp_slot_e slot)
         return msg_field(m, ev, slot);
     }
 
+    if (slot == MCP_S_NONE && p->context[ev->depth] == MCP_C_NOTIFICATIONS) {
+
+        /*
+         * What else is asked for is true or false; a list of something may be
+         * one of those above by the name that a server has for it
+         * (resource_subscriptions), or one of which no rule was asked.
+         */
+
+        p->bad_uris |= (ev->type == MCP_JSON_OBJECT
+                        || ev->type == MCP_JSON_ARRAY
+                        || ev->type == MCP_JSON_STRING);
+    }
+
     if (slot == MCP_S_ID) {
         msg_id(m, ev);
 

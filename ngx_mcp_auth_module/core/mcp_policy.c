@@ -5,7 +5,9 @@
  * Always true: a matching deny is found before any allow is looked at, and one
  * of an enforced role before those that are only tried out count; a
  * condition is true, false or unclear, and unclear never satisfies an allow
- * and always satisfies a deny; role 0 ("*") is held by everybody, whatever the
+ * and always satisfies a deny; a URI that a server may read as another one
+ * satisfies no allow, and other spellings of one that is denied, or needs a
+ * scope, do not escape that; role 0 ("*") is held by everybody, whatever the
  * caller's mask says; a policy that was not finished allows nothing.
  *
  * Called by the access phase, the list filter and the log, on the hot path:
@@ -14,6 +16,7 @@
 
 #include "mcp_policy_private.h"
 #include "mcp_principal.h"
+#include "mcp_uri.h"
 
 
 #define MCP_ROLES_SHOWN  32             /* names in one audit record */
@@ -22,6 +25,8 @@
 
 static const mcp_rule_t *mcp_rule_next(const mcp_rules_t *rules,
     const mcp_roles_t *roles, const mcp_str_t *target, unsigned *i);
+static int mcp_spelt(const mcp_patterns_t *patterns, mcp_target_e kind,
+    const mcp_str_t *target);
 static unsigned mcp_rule_shadow(const mcp_policy_t *p,
     const mcp_rule_t *rule);
 static unsigned mcp_policy_shadowed(const mcp_policy_t *p,
@@ -76,6 +81,13 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
         return MCP_DECLINED;
     }
 
+    d->shadow = mcp_policy_shadowed(p, roles);
+
+    if (kind == MCP_TARGET_RESOURCE && !mcp_uri_plain(target)) {
+        d->reason = "uri_form";
+        return MCP_DECLINED;
+    }
+
     near = NULL;
 
     for (i = 0; (rule = mcp_rule_next(&p->allows[kind], roles, target, &i));
@@ -84,6 +96,7 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
         truth = mcp_rule_eval(rule, values);
 
         if (truth == MCP_TRUE) {
+            d->shadow = 0;
             d->reason = "allow";
             d->rule = rule->text;
             return MCP_OK;
@@ -100,8 +113,6 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
     if (near) {
         d->rule = near->text;
     }
-
-    d->shadow = mcp_policy_shadowed(p, roles);
 
     return MCP_DECLINED;
 }
@@ -124,12 +135,42 @@ mcp_rule_next(const mcp_rules_t *rules, const mcp_roles_t *roles,
 
         (*i)++;
 
-        if (mcp_patterns_match(&rule->patterns, target)) {
+        if (mcp_rule_matches(rule, target)) {
             return rule;
         }
     }
 
     return NULL;
+}
+
+
+int
+mcp_rule_matches(const mcp_rule_t *rule, const mcp_str_t *target)
+{
+    return mcp_patterns_match(&rule->patterns, target)
+           || (rule->deny
+               && mcp_spelt(&rule->patterns, rule->kind, target));
+}
+
+
+/* Another spelling of a URI that the patterns match. */
+static int
+mcp_spelt(const mcp_patterns_t *patterns, mcp_target_e kind,
+    const mcp_str_t *target)
+{
+    unsigned  i;
+
+    if (kind != MCP_TARGET_RESOURCE) {
+        return 0;
+    }
+
+    for (i = 0; i < patterns->n; i++) {
+        if (mcp_uri_glob(&patterns->elts[i].text, target)) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -202,7 +243,9 @@ mcp_policy_visible(const mcp_policy_t *p, const mcp_roles_t *roles,
 
     i = 0;
 
-    if (mcp_rule_next(&p->allows[kind], roles, name, &i)) {
+    if ((kind != MCP_TARGET_RESOURCE || mcp_uri_plain(name))
+        && mcp_rule_next(&p->allows[kind], roles, name, &i))
+    {
         return shown;
     }
 
@@ -233,7 +276,10 @@ mcp_policy_scopes(const mcp_policy_t *p, const mcp_str_t *scopes,
 
     for (up = p->step_ups; up; up = up->next) {
 
-        if (up->kind != kind || !mcp_patterns_match(&up->patterns, target)) {
+        if (up->kind != kind
+            || (!mcp_patterns_match(&up->patterns, target)
+                && !mcp_spelt(&up->patterns, kind, target)))
+        {
             continue;
         }
 

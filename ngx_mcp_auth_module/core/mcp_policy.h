@@ -38,7 +38,8 @@ typedef struct {
     const char          *reason;        /* "allow", "no_rule", "deny_rule",
                                            "deny_unclear", "allow_where" (its
                                            conditions are false),
-                                           "allow_unclear",
+                                           "allow_unclear", "uri_form" (a URI
+                                           that may be read as another one),
                                            "insufficient_scope" */
     mcp_str_t            rule;          /* text of the rule that made it (or of
                                            the allow that came near), with

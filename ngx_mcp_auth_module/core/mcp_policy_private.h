@@ -80,6 +80,9 @@ struct mcp_policy_s {
 };
 
 
+/* Do its patterns match?  Those of a deny: also another spelling of a URI. */
+int mcp_rule_matches(const mcp_rule_t *rule, const mcp_str_t *target);
+
 /* Appends scope unless all has it or it does not fit into size bytes. */
 void mcp_scope_add(mcp_str_t *all, const mcp_str_t *scope, size_t size);
 

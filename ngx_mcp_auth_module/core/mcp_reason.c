@@ -165,6 +165,7 @@ static const char *const  mcp_reasons[] = {
     "upstream_session",
     "upstream_status",
     "upstream_task",
+    "uri_form",
     "user",
     "user_revoked",
     "version",

@@ -18,6 +18,9 @@ static int mcp_condition_range(const mcp_condition_t *a,
     const mcp_condition_t *b);
 static mcp_truth_e mcp_condition_equal(const mcp_condition_t *c,
     const mcp_value_t *value);
+static int mcp_condition_coerced(const mcp_condition_t *c,
+    const mcp_value_t *value);
+static int mcp_number_hidden(const mcp_number_t *num, const mcp_str_t *text);
 static mcp_truth_e mcp_condition_number(const mcp_condition_t *c,
     const mcp_str_t *lexeme);
 static mcp_truth_e mcp_condition_compare(const mcp_condition_t *c,
@@ -301,7 +304,9 @@ mcp_condition_eval(const mcp_condition_t *c, const mcp_value_t *value)
 {
     mcp_truth_e  truth;
 
-    if (value->type == MCP_VALUE_UNCLEAR) {
+    /* null is nothing for one server and something for another */
+
+    if (value->type == MCP_VALUE_UNCLEAR || value->type == MCP_VALUE_NULL) {
         return MCP_UNCLEAR;
     }
 
@@ -412,26 +417,100 @@ mcp_condition_range(const mcp_condition_t *a, const mcp_condition_t *b)
 static mcp_truth_e
 mcp_condition_equal(const mcp_condition_t *c, const mcp_value_t *value)
 {
+    mcp_truth_e             truth;
+
     static const mcp_str_t  yes = mcp_string("true");
     static const mcp_str_t  no = mcp_string("false");
 
     switch (value->type) {
 
     case MCP_VALUE_STRING:
-        return mcp_patterns_match(&c->values, &value->text);
+        truth = mcp_patterns_match(&c->values, &value->text);
+        break;
 
     case MCP_VALUE_NUMBER:
-        return mcp_condition_number(c, &value->text);
+        truth = mcp_condition_number(c, &value->text);
+        break;
 
     case MCP_VALUE_TRUE:
-        return mcp_patterns_match(&c->values, &yes);
+        truth = mcp_patterns_match(&c->values, &yes);
+        break;
 
     case MCP_VALUE_FALSE:
-        return mcp_patterns_match(&c->values, &no);
+        truth = mcp_patterns_match(&c->values, &no);
+        break;
 
     default:
         return MCP_UNCLEAR;
     }
+
+    return truth == MCP_FALSE && mcp_condition_coerced(c, value)
+           ? MCP_UNCLEAR : truth;
+}
+
+
+/*
+ * Many servers take one type for another: 1 and "yes" for true, " 50" and
+ * "5_0" for 50, true for 1.  1 when the value could so become one of the
+ * condition's.
+ */
+
+static int
+mcp_condition_coerced(const mcp_condition_t *c, const mcp_value_t *value)
+{
+    unsigned              i;
+    const mcp_pattern_t  *e;
+
+    for (i = 0; i < c->values.n; i++) {
+        e = &c->values.elts[i];
+
+        if (value->type == MCP_VALUE_STRING
+            || value->type == MCP_VALUE_NUMBER)
+        {
+            if (mcp_str_eq_lit(&e->text, "true")
+                || mcp_str_eq_lit(&e->text, "false"))
+            {
+                return 1;
+            }
+
+            if (value->type == MCP_VALUE_STRING && e->number
+                && mcp_number_hidden(e->number, &value->text))
+            {
+                return 1;
+            }
+
+        } else if (e->number) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Could a reader that is not as strict as JSON see this number in a text? */
+
+static int
+mcp_number_hidden(const mcp_number_t *num, const mcp_str_t *text)
+{
+    size_t         i;
+    unsigned char  ch;
+    mcp_number_t   other;
+
+    if (mcp_number_parse(&other, text) == MCP_OK) {
+        return mcp_number_cmp(num, &other) == 0;
+    }
+
+    for (i = 0; i < text->len; i++) {
+        ch = text->data[i];
+
+        if (ch != ' ' && (ch < '\t' || ch > '\r')) {
+            return (ch >= '0' && ch <= '9') || ch == '+' || ch == '-'
+                   || ch == '.' || ch >= 0x80;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -38,7 +38,7 @@ mcpctl_rules_match(mcpctl_t *ctl, const mcp_policy_t *policy,
             continue;
         }
 
-        if (!mcp_patterns_match(&rule->patterns, target)) {
+        if (!mcp_rule_matches(rule, target)) {
             text = mcpctl_alloc(ctl, sizeof(mcp_str_t));
             *text = rule->text;
             mcpctl_push(ctl, others, text);
@@ -263,7 +263,7 @@ mcpctl_rule_touches(const mcp_rule_t *rule, const mcpctl_name_t *name,
 
     if (!name->glob) {
         *all = 1;
-        return (unsigned) mcp_patterns_match(&rule->patterns, &name->text);
+        return (unsigned) mcp_rule_matches(rule, &name->text);
     }
 
     *all = (unsigned) mcp_patterns_cover(&rule->patterns, pattern);

@@ -2,6 +2,8 @@
  * mcp_where, mcp_glob: patterns and comparisons, against other ways to do it.
  *
  * - mcp_glob() says what a table of all prefixes says.
+ * - mcp_uri_glob() says what mcp_glob() says of what can be spelt in one way; a
+ *   URI that is another one folded, is matched by it.
  * - A comparison of numbers says what one of big integers says; = and !=, < and
  *   >=, > and <= are opposites, unless the value is unclear.
  * - A pattern that covers another matches what that one matches; two that do
@@ -14,6 +16,7 @@
 #include <openssl/bn.h>
 
 #include "fuzz.h"
+#include "mcp_uri.h"
 #include "mcp_where.h"
 
 
@@ -243,6 +246,53 @@ conflicts(const mcp_str_t *one, const mcp_str_t *two, const mcp_str_t *text,
 }
 
 
+/* Lower case, '%' and slashes alone: what mcp_uri_glob() may not tell apart. */
+
+static int
+spelt_once(const mcp_str_t *s)
+{
+    size_t  i;
+
+    for (i = 0; i < s->len; i++) {
+        if (memchr("%/\\", s->data[i], 3)
+            || (s->data[i] >= 'A' && s->data[i] <= 'Z'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static void
+uris(const mcp_str_t *one, const mcp_str_t *two, fz_arena_t *a)
+{
+    size_t     i;
+    mcp_str_t  all;
+
+    (void) mcp_uri_plain(one);
+    (void) mcp_uri_glob(one, two);
+
+    if (spelt_once(one) && spelt_once(two)) {
+        CHECK(!mcp_uri_glob(one, two) == !mcp_glob(one, two));
+    }
+
+    /* every byte escaped is the same URI */
+
+    all.data = fz_alloc(a, 3 * two->len + 1);
+    all.len = 3 * two->len;
+
+    for (i = 0; i < two->len; i++) {
+        sprintf((char *) all.data + 3 * i, "%%%02X", two->data[i]);
+    }
+
+    if (memchr(two->data, '%', two->len) == NULL) {
+        CHECK(!mcp_uri_glob(one, two) == !mcp_uri_glob(one, &all));
+    }
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -274,6 +324,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(mcp_pattern_meets(&p.elts[0], &q.elts[0]) || !m || !n);
     }
 
+    uris(&one, &text, &a);
+    uris(&one, &two, &a);
     compares(&one, &text, &a);
     compares(&one, &two, &a);
     conflicts(&one, &two, &text, &a);

@@ -541,6 +541,14 @@ static const struct {
       "\"resourceSubscriptions\":[\"a\\u0000\"]}"), -32602, "bad_uri", "1" },
     { REQ("subscriptions/listen", "\"notifications\":[]"),
       -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{"
+      "\"resource_subscriptions\":[\"a\"]}"), -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{\"x\":{}}"),
+      -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{\"x\":\"a\"}"),
+      -32602, "bad_uri", "1" },
+    { REQ("subscriptions/listen", "\"notifications\":{\"x\":true,"
+      "\"y\":null}"), 0, "", "1" },
     { REQ("subscriptions/listen", "\"notifications\":{\"taskIds\":[{}]}"),
       -32602, "bad_uri", "1" },
     { REQ("subscriptions/listen", "\"notifications\":{\"taskIds\":[1]}"),
