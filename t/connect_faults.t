@@ -207,6 +207,7 @@ push @waiting, map { MCP::Test::mcp_start('/mcp',
                      token => $token) } 1 .. 3;
 sleep 0.2;
 kill 'TERM', $t->pid;
+$t->wait_for_log(qr/signal 15.*exiting/);
 $t->stop;
 unlike($t->read_log, qr/exited on signal|\[alert\].*open socket/,
        'a worker that ends leaves nothing behind');

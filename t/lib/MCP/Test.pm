@@ -183,6 +183,11 @@ sub expand {
     $text =~ s/%%TESTDIR%%/$self->{dir}/g;
     $text =~ s/%%PORT_(\d+)%%/port($1)/ge;
 
+    # under valgrind a second is too short for an answer, unless a test says so
+
+    $text =~ s/\b(mcp_redis\s*\{)(?![^}]*timeout)/$1 timeout 5s;/g
+        if $ENV{MCP_TEST_VALGRIND};
+
     die "unknown $1 in configuration" if $text =~ /(%%\w+%%)/;
 
     return $text;
