@@ -199,6 +199,19 @@ ok(!connected('emma'), 'there is none');
 ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { !$idp->alive('emma') }),
    'nor at the provider');
 
+# one that is heard of when the grant is kept already
+
+$b = signed_in('gina');
+my $at = time + 1;
+MCP::Test::wait_until(10, sub { time > $at + 1 });
+is(title($b->submit($b->get("${url}start/jira"), qr/start/)), 'Connected',
+   'granted by who is revoked, as nobody here knows yet');
+revoke('gina', $at);
+ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { !connected('gina') }),
+   'it ends when that is known');
+ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { !$idp->alive('gina') }),
+   'at the provider, too');
+
 # ---- another site's form signs nobody out
 
 $b = signed_in('fay');

@@ -57,8 +57,8 @@ typedef struct {
     mcp_str_t            access_token;
     mcp_str_t            refresh_token; /* empty: none */
     mcp_str_t            scope;
-    int64_t              granted;       /* s since the epoch: by the person; 0:
-                                           not known */
+    int64_t              granted;       /* s since the epoch: by the person, in
+                                           a session of then; 0: not known */
     int64_t              issued;        /* s since the epoch */
     int64_t              expires;       /* 0: never */
     int64_t              refresh_expires;       /* 0: not known */
