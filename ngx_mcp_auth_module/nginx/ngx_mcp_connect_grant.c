@@ -488,6 +488,7 @@ ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc, mcp_oauth_answer_t *a)
     t->access_token = a->access_token;
     t->refresh_token = a->refresh_token;
     t->scope = a->scope_said ? a->scope : cc->state.scope;
+    t->endpoint = cc->credential->provider.token_endpoint;
     t->issued = ngx_time();
 
     /* what she does in a session is of when she signed in: of a revocation of

@@ -272,6 +272,8 @@ ngx_mcp_ending_next(ngx_mcp_endings_t *en)
                                                         .credential);
 
     if (en->cr == NULL || en->cr->type != NGX_MCP_CREDENTIAL_USER
+        || !mcp_vault_from(&en->entry.endpoint,
+                           &en->cr->provider.token_endpoint)
         || mcp_oauth_revoke_by(&en->cr->provider,
                                en->entry.refresh_token.len != 0)
            == 0)

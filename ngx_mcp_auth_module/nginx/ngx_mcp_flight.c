@@ -50,6 +50,7 @@ static void ngx_mcp_flight_held(ngx_mcp_flight_t *f, ngx_msec_t hold);
 static void ngx_mcp_flight_again(ngx_event_t *ev);
 static ngx_int_t ngx_mcp_flight_open(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
+static ngx_uint_t ngx_mcp_flight_foreign(ngx_mcp_flight_t *f);
 static void ngx_mcp_flight_judge(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 static ngx_uint_t ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f,
@@ -406,6 +407,10 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
         rc = ngx_mcp_flight_open(f, record);
     }
 
+    if (rc == NGX_OK && ngx_mcp_flight_foreign(f)) {
+        return;
+    }
+
     if (rc == NGX_OK) {
         ngx_mcp_flight_judge(f, record);
         return;
@@ -468,6 +473,27 @@ ngx_mcp_flight_open(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
     ngx_explicit_memzero(p, len);
 
     return rc == MCP_OK ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* 1: another provider had the name of this credential when these were given;
+ * what is to be done is done. */
+static ngx_uint_t
+ngx_mcp_flight_foreign(ngx_mcp_flight_t *f)
+{
+    if (mcp_vault_from(&f->tokens.endpoint, &f->cr->provider.token_endpoint)) {
+        return 0;
+    }
+
+    if (ngx_mcp_flight_user(f)) {
+        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
+        ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
+
+    } else {
+        ngx_mcp_flight_refresh(f);
+    }
+
+    return 1;
 }
 
 
