@@ -563,6 +563,7 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
     ngx_uint_t valid)
 {
     time_t             now, at;
+    ngx_str_t         *said;
     mcp_vault_note_t   note;
 
     static mcp_str_t  any = mcp_string("?");
@@ -574,9 +575,14 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
         return 1;
     }
 
-    if (mcp_vault_note_parse((mcp_str_t *) &record->flight, &note) != MCP_OK) {
+    said = &record->flight;
 
-        /* whoever wrote that, it is no sign that nothing happened */
+    if (mcp_vault_note_parse((mcp_str_t *) said, &note) != MCP_OK) {
+
+        /* whoever wrote that, it is no sign that nothing happened, nor is it
+         * for a log */
+
+        said = (ngx_str_t *) &any;
 
         note.version = f->version;
         note.first = 0;
@@ -598,7 +604,7 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
         ngx_log_error(NGX_LOG_WARN, f->vault->log, 0,
                       "mcp_credential \"%V\": a refresh of version %uL began "
                       "and its outcome is unknown (%V)%s", &f->cr->name,
-                      f->version, &record->flight,
+                      f->version, said,
                       at ? "; it is not repeated yet" : "");
 
         ngx_mcp_flight_event(f, 0, "credential_unknown");
