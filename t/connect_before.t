@@ -31,6 +31,7 @@ END
         location /forbidden/ { deny all; }
 END2
             if ($http_x_return) { return 403; }
+            if ($http_x_args) { set $args "to=jira"; }
             limit_req zone=one;
             auth_basic $realm;
             auth_basic_user_file %%TESTDIR%%/nobody;
@@ -98,6 +99,12 @@ like($log, qr!^GET /connect/callback HTTP/1\.1\|/connect/callback\|!m,
 my $refused = $g->browser(follow => 0)->get("${url}closed/");
 is($refused->{status}, 403, 'a location within, of the operator\'s');
 ok(!$refused->{headers}{'set-cookie'}, 'which is none of ours');
+
+# a query of the operator's own is not the request's to take away
+
+is($g->browser(follow => 0)->get("${url}login", headers => [[ 'X-Args' => 1 ]])
+     ->{status}, 303, "it is there for each request ($_)") for 1 .. 2;
+$g->{redis}->command('FLUSHALL');
 
 # ---- who only looks
 

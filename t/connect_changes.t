@@ -56,6 +56,16 @@ sub begun_login {
     return ($b, $r->{headers}{location});
 }
 
+# whose token the server behind is shown for this caller
+
+sub served {
+    my ($who) = @_;
+    my $r = call_tool('/mcp', 'echo', {}, token => $g->{okta}->token(
+        sub => $who, aud => 'https://mcp.example.com/mcp',
+        -expires => 3000));
+    return (MCP::Provider->told($r) || {})->{user} // '-';
+}
+
 sub codes { $_[0]->count(kind => 'authorization_code') }
 
 sub connected {
@@ -77,6 +87,8 @@ my ($from, $there) = map { $_->endpoint('/authorize') } $idp, $other;
 $from = $idp->endpoint;
 $there = $other->endpoint;
 $conf =~ s/token_endpoint \Q$from\E/token_endpoint $there/ or die;
+($from, $there) = map { $_->endpoint('/revoke') } $idp, $other;
+$conf =~ s/revoke_endpoint \Q$from\E/revoke_endpoint $there/ or die;
 
 ok($t->reload($conf), 'the credential is at another provider now');
 $t->audit_next(0);
@@ -89,6 +101,27 @@ $b->{follow} = 1;
 is(title($b->submit($b->get("${url}start/jira"), qr/start/)), 'Connected',
    'begun again it ends well');
 is(codes($other), 1, 'at the new one');
+
+# what she granted at the one before is shown to nobody, and given to nobody
+
+ok($t->reload($plain), 'as it was');
+$b = signed_in('ivy');
+$b->{follow} = 1;
+is(title($b->submit($b->get("${url}start/jira"), qr/start/)), 'Connected',
+   'granted there');
+is(served('ivy'), 'ivy', 'and served');
+
+ok($t->reload($conf), 'and at another one again');
+my $at_other = () = $other->log;
+is(served('ivy'), '-', 'it is not served any more');
+like($b->get($url)->{body}, qr/Has to be connected again/, 'which she is told');
+is(title($b->submit($b->get($url), qr/disconnect/)), 'My connections',
+   'disconnected');
+ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub {
+   grep { $_->{reason} eq 'no_revoke_endpoint' && $_->{user} eq 'ivy' }
+        $t->audit(0) }), 'of which nobody can be told');
+is(() = $other->log, $at_other, 'the new one has seen nothing of it');
+ok($idp->alive('ivy'), 'and the one before lives on');
 
 # ---- another issuer signs people in
 
@@ -198,6 +231,19 @@ is(reason(), 'revoked', 'on record');
 ok(!connected('emma'), 'there is none');
 ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { !$idp->alive('emma') }),
    'nor at the provider');
+
+# one that is heard of when the grant is kept already
+
+$b = signed_in('gina');
+my $at = time + 1;
+MCP::Test::wait_until(10, sub { time > $at + 1 });
+is(title($b->submit($b->get("${url}start/jira"), qr/start/)), 'Connected',
+   'granted by who is revoked, as nobody here knows yet');
+revoke('gina', $at);
+ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { !connected('gina') }),
+   'it ends when that is known');
+ok(MCP::Test::wait_until($MCP::Test::TIMEOUT, sub { !$idp->alive('gina') }),
+   'at the provider, too');
 
 # ---- another site's form signs nobody out
 

@@ -92,7 +92,7 @@ sub conf {
 
     for my $n (sort keys %blocks) {
         $credentials .= "mcp_credential $n { type client_credentials;"
-            . " token_endpoint " . $idp->endpoint . ";"
+            . " token_endpoint " . $idp->endpoint . ($o{query} // '') . ";"
             . ' timeout ' . ($n eq 'fsilent' ? '1s' : '10s')
             . "; $blocks{$n} }\n";
         $servers .= "mcp_server $n { resource https://mcp.example.com/$n;"
@@ -350,6 +350,17 @@ unlike(join('|', map { $_ // '' } @$raw), qr/\Q$token_text\E/, 'it is sealed');
 is($vault->read($redis, { credential => 'basic', audience => 'api://basic',
                           scope => 'a b' })->{tokens}{access_token},
    $token_text, 'and can be opened');
+
+# what another endpoint gave under this name is not shown to whoever is behind
+# it now
+
+$t->reload(conf(redis => $redis, query => '?new'));
+$before = $idp->count;
+is(call('basic')->{status}, 200, 'the credential is at another endpoint');
+is($idp->count, $before + 1, 'which was asked');
+isnt(($up->requests_next(1))[-1]{headers}{authorization}, "Bearer $token_text",
+     'what the one before gave is not shown');
+$t->reload(conf(redis => $redis));
 
 # a record that is put in the place of another does not open
 

@@ -405,10 +405,17 @@ $_->allow_log(qr/lives on at its provider/) for $t, $second;
 
 $id = 'cd' x 16;
 enqueue($id, 'garbage');
+my $forged = "0123456789abcdef\nforged: 1234567";
+enqueue($forged, 'garbage');
 my $kim = grant('kim', 'rfc', issued => time - 100);
 revoke('kim');
 ok(wait_for(sub { !$idp{rfc}->alive($kim) }, 40), 'others have their turn');
 is($redis->command('HGET', 'mcp:rv', $id), 'garbage', 'it is left');
+ok(wait_for(sub { map { $_->read_log =~ /cannot be opened/ } $t, $second }),
+   'and named in the log');
+unlike(join('', map { $_->read_log } $t, $second), qr/^forged/m,
+       'but for an ID that is none');
+$redis->command('ZREM', 'mcp:rvq', $forged);
 
 ok($idp{rfc}->alive($ann), 'a lifted watermark ended nothing');
 ok($idp{rfc}->alive($again), 'nor did the sweeps');

@@ -288,6 +288,17 @@ is($redis->command('GET', 'mcp:lock:' . name('hal')), 'other',
 is(record('hal')->{flight}, $note, 'nor is its note changed');
 
 
+# ---- a note that nobody of us wrote
+
+grant('ida');
+$redis->command('HSET', 'mcp:cred:' . name('ida'), 'fl', "1 1000\nforged: x");
+is(call('ida', port => 8090)->{status}, 503, 'is no sign that nothing happened');
+is(refreshes('ida'), 0, 'and the provider is not asked');
+my ($line) = $second->read_log =~ /(a refresh of version 1 began[^\n]*\?.*)/;
+ok($line, 'it is in the log');
+unlike($second->read_log, qr/^forged/m, 'but for what it said');
+
+
 # ---- a worker that leaves finishes what it began
 
 my $gus = grant('gus', server => 'patient');

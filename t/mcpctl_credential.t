@@ -34,7 +34,7 @@ $idp->resource(port => 8081);
 sub conf {
     my (%o) = @_;
     my ($endpoint, $revoke) = ($idp->endpoint, $idp->endpoint('/revoke'));
-    my $client = "token_endpoint $endpoint; client_id gw;"
+    my $client = "token_endpoint $endpoint@{[ $o{query} // '' ]}; client_id gw;"
                  . ' client_secret gw-secret;';
     my $keys = $o{keys} // $vault->file;
     my $at = $o{redis} // 'mcp_redis { server ' . $redis->server . '; }';
@@ -622,6 +622,17 @@ import_of('wiki', 'gone', answer($idp->grant('gone')));
 $r = ctl(qw/ credential delete wiki --user gone /);
 is($r->{code}, 0, 'deleted, without a revoke_endpoint');
 like($r->{err}, qr/wiki of user gone .*: its provider is not told/, 'is said');
+
+# nor is another provider, which has its name in the configuration by now
+
+my $moved = $idp->grant('moved');
+
+import_of('jira', 'moved', answer($moved));
+$t->write_conf(conf(query => '?new'));
+$r = ctl(qw/ credential delete jira --user moved /);
+is($r->{code}, 0, 'deleted, though it was of another endpoint');
+like($r->{err}, qr/jira of user moved .*: its provider is not told/, 'is said');
+$t->write_conf(conf());
 
 # several
 

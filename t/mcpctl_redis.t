@@ -275,6 +275,19 @@ sub well {
 my $there = conf('fake.conf', 'mcp_redis { server 127.0.0.1:' . port(6400)
                  . '; }');
 
+# what does not know AUTH repeats what it was asked
+
+$t->write_file('word', "sesame-op\n");
+fake(sub { "-ERR unknown command 'AUTH', with args beginning with: '$_[1]' "
+           . "'$_[2]' \r\n" });
+$r = conf('proxy.conf', 'mcp_redis { server 127.0.0.1:' . port(6400)
+          . "; user op; password file:$d/word; }")->run('revoke', @alice);
+is($r->{code}, 3, 'it is no Redis that has passwords');
+like($r->{err}, qr/refused AUTH: ERR$/m, 'is said');
+unlike($r->{err}, qr/sesame-op/, 'but for the password');
+audit();
+
+
 
 # ---- its clock
 

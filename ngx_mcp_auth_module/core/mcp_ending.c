@@ -14,7 +14,7 @@
 
 static int mcp_ending_text(const mcp_mem_t *mem, json_t *object,
     const char *key, mcp_str_t *out);
-static int mcp_ending_token(const mcp_mem_t *mem, json_t *object,
+static int mcp_ending_optional(const mcp_mem_t *mem, json_t *object,
     const char *key, mcp_str_t *out, size_t *n);
 static int mcp_ending_time(json_t *object, const char *key, int64_t *out);
 
@@ -101,6 +101,7 @@ mcp_ending_make(const mcp_oauth_provider_t *p, const mcp_vault_owner_t *owner,
     e->owner.issuer = owner->issuer;
     e->owner.user = owner->user;
     e->refresh_token = t->refresh_token;
+    e->endpoint = t->endpoint;
     e->begun = now;
 
     if (by == MCP_OAUTH_REVOKE_ACCESS) {
@@ -136,6 +137,11 @@ mcp_ending_write(mcp_buf_t *b, const mcp_ending_t *e)
                      MCP_VAULT_VALUE);
     }
 
+    if (e->endpoint.len) {
+        mcp_buf_lit(b, ",\"endpoint\":");
+        mcp_buf_json(b, e->endpoint.data, e->endpoint.len, MCP_VAULT_VALUE);
+    }
+
     if (e->expires) {
         mcp_buf_lit(b, ",\"expires\":");
         mcp_buf_int(b, e->expires);
@@ -156,7 +162,7 @@ size_t
 mcp_ending_size(const mcp_ending_t *e)
 {
     return 6 * (e->owner.credential.len + e->owner.issuer.len
-                + e->owner.user.len)
+                + e->owner.user.len + e->endpoint.len)
            + 2 * (e->access_token.len + e->refresh_token.len) + 256;
 }
 
@@ -189,13 +195,15 @@ mcp_ending_parse(const mcp_str_t *text, const mcp_mem_t *mem, mcp_ending_t *e)
           && mcp_ending_text(mem, object, "issuer", &e->owner.issuer)
              == MCP_OK
           && mcp_ending_text(mem, object, "user", &e->owner.user) == MCP_OK
-          && mcp_ending_token(mem, object, "access_token", &e->access_token,
-                              &n)
+          && mcp_ending_optional(mem, object, "access_token",
+                                 &e->access_token, &n)
              == MCP_OK
-          && mcp_ending_token(mem, object, "refresh_token",
-                              &e->refresh_token, &n)
+          && mcp_ending_optional(mem, object, "refresh_token",
+                                 &e->refresh_token, &n)
              == MCP_OK
           && (e->access_token.len || e->refresh_token.len)
+          && mcp_ending_optional(mem, object, "endpoint", &e->endpoint, &n)
+             == MCP_OK
           && mcp_ending_time(object, "begun", &begun) == MCP_OK
           && begun >= 0
           && mcp_ending_time(object, "expires", &e->expires) == MCP_OK
@@ -236,7 +244,7 @@ mcp_ending_text(const mcp_mem_t *mem, json_t *object, const char *key,
 
 /* It may be missing, but is not empty then; n counts those that are there. */
 static int
-mcp_ending_token(const mcp_mem_t *mem, json_t *object, const char *key,
+mcp_ending_optional(const mcp_mem_t *mem, json_t *object, const char *key,
     mcp_str_t *out, size_t *n)
 {
     if (json_object_get(object, key) == NULL) {

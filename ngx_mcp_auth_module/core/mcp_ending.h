@@ -35,6 +35,7 @@ typedef struct {
     mcp_vault_owner_t    owner;         /* credential, issuer, user */
     mcp_str_t            access_token;  /* one of both may be empty */
     mcp_str_t            refresh_token;
+    mcp_str_t            endpoint;      /* that gave them, or empty */
     int64_t              expires;       /* the access token, s since the epoch;
                                            0: not known, or never */
     unsigned             renewing:1;    /* the refresh token was sent, and

@@ -446,6 +446,8 @@ mcp_vault_tokens_write(mcp_buf_t *b, const mcp_vault_tokens_t *t)
         mcp_buf_json(b, t->scope.data, t->scope.len, MCP_VAULT_VALUE);
     }
 
+    mcp_vault_member(b, ",\"endpoint\":", &t->endpoint);
+
     if (t->granted) {
         mcp_vault_time(b, ",\"granted\":", t->granted);
     }
@@ -489,6 +491,7 @@ mcp_vault_tokens_parse(const mcp_str_t *text, const mcp_mem_t *mem,
           && mcp_vault_text(mem, object, "refresh_token", &t->refresh_token)
              == MCP_OK
           && mcp_vault_text(mem, object, "scope", &t->scope) == MCP_OK
+          && mcp_vault_text(mem, object, "endpoint", &t->endpoint) == MCP_OK
           && (json_object_get(object, "granted") == NULL
               || mcp_vault_number(object, "granted", &t->granted) == MCP_OK)
           && mcp_vault_number(object, "issued", &t->issued) == MCP_OK
@@ -501,6 +504,13 @@ mcp_vault_tokens_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     json_decref(object);
 
     return rc;
+}
+
+
+int
+mcp_vault_from(const mcp_str_t *from, const mcp_str_t *token_endpoint)
+{
+    return from->len == 0 || mcp_str_eq(from, token_endpoint);
 }
 
 

@@ -57,8 +57,9 @@ typedef struct {
     mcp_str_t            access_token;
     mcp_str_t            refresh_token; /* empty: none */
     mcp_str_t            scope;
-    int64_t              granted;       /* s since the epoch: by the person; 0:
-                                           not known */
+    mcp_str_t            endpoint;      /* that gave them; empty: not known */
+    int64_t              granted;       /* s since the epoch: by the person, in
+                                           a session of then; 0: not known */
     int64_t              issued;        /* s since the epoch */
     int64_t              expires;       /* 0: never */
     int64_t              refresh_expires;       /* 0: not known */
@@ -138,6 +139,13 @@ int64_t mcp_vault_note_retry(const mcp_vault_note_t *n, unsigned rotates,
 void mcp_vault_tokens_write(mcp_buf_t *b, const mcp_vault_tokens_t *t);
 int mcp_vault_tokens_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_vault_tokens_t *t);
+
+/*
+ * 1: tokens of the endpoint `from` are those of a credential which has this
+ * token_endpoint.  Under one name there may have been another before: what one
+ * provider gave is shown to no server of the next one's, nor given to that.
+ */
+int mcp_vault_from(const mcp_str_t *from, const mcp_str_t *token_endpoint);
 
 /*
  * When to refresh (s since the epoch): when a fifth of the lifetime is left,

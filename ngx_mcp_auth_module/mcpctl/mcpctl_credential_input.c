@@ -98,6 +98,7 @@ mcpctl_input_answer(mcpctl_t *ctl, const mcp_str_t *text,
     t->access_token = a.access_token;
     t->refresh_token = a.refresh_token;
     t->scope = a.scope;
+    t->endpoint = cr->provider.token_endpoint;
     t->issued = now;
     t->granted = now;
     t->expires = a.expires_in ? now + a.expires_in : 0;

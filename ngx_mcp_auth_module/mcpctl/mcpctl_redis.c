@@ -158,7 +158,7 @@ mcpctl_redis_command(mcpctl_conn_t *c, int type, unsigned argc,
 {
     int          rc;
     char        *out;
-    size_t       lens[MCPCTL_REDIS_ARGS];
+    size_t       n, lens[MCPCTL_REDIS_ARGS];
     long long    len;
     unsigned     i;
     redisReply  *reply;
@@ -194,8 +194,14 @@ mcpctl_redis_command(mcpctl_conn_t *c, int type, unsigned argc,
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {
+
+        /* whoever does not know AUTH repeats what came with it */
+
+        n = strcmp(args[0], "AUTH") == 0 ? strcspn(reply->str, " ")
+                                         : (size_t) reply->len;
+
         (void) mcpctl_error(c->ctl, 0, "Redis %s refused %s: %.*s", c->name,
-                            args[0], (int) reply->len, reply->str);
+                            args[0], (int) n, reply->str);
         freeReplyObject(reply);
         return NULL;
     }

@@ -109,6 +109,7 @@ mcpctl_end_entry(mcpctl_vault_t *v, const mcpctl_record_t *r,
     mem.ctx = v;
 
     if (mcp_vault_tokens_parse(&plain, &mem, &t) != MCP_OK
+        || !mcp_vault_from(&t.endpoint, &p->token_endpoint)
         || mcp_ending_make(p, &opened.owner, &t, mcpctl_now(), &e) != MCP_OK)
     {
         mcpctl_vault_forget(v);

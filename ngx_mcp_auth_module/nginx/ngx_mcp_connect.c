@@ -205,7 +205,6 @@ ngx_mcp_connect_hide(ngx_mcp_connect_ctx_t *cc)
 
         cc->query.len = r->args.len;
         ngx_memcpy(cc->query.data, r->args.data, r->args.len);
-        ngx_explicit_memzero(r->args.data, r->args.len);
         r->args.len = 0;
     }
 
@@ -215,6 +214,8 @@ ngx_mcp_connect_hide(ngx_mcp_connect_ctx_t *cc)
     if (p == NULL) {
         return NGX_OK;
     }
+
+    /* args are a part of it, or what `set` put there: the configuration's */
 
     ngx_explicit_memzero(p + 1, last - p - 1);
     r->unparsed_uri.len = p - r->unparsed_uri.data;

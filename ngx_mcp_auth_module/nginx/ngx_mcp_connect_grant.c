@@ -488,8 +488,13 @@ ngx_mcp_grant_tokens(ngx_mcp_connect_ctx_t *cc, mcp_oauth_answer_t *a)
     t->access_token = a->access_token;
     t->refresh_token = a->refresh_token;
     t->scope = a->scope_said ? a->scope : cc->state.scope;
-    t->granted = ngx_time();
-    t->issued = t->granted;
+    t->endpoint = cc->credential->provider.token_endpoint;
+    t->issued = ngx_time();
+
+    /* what she does in a session is of when she signed in: of a revocation of
+     * after that this worker may hear when the grant is kept already */
+
+    t->granted = cc->session.begun;
     t->expires = a->expires_in ? t->issued + a->expires_in : 0;
     t->refresh_expires = a->refresh_expires_in
                          ? t->issued + a->refresh_expires_in : 0;

@@ -13,7 +13,7 @@ static void ngx_mcp_list_read(void *data, ngx_mcp_store_e rc,
     ngx_mcp_record_t *record);
 static void ngx_mcp_list_row(ngx_mcp_connect_ctx_t *cc, ngx_int_t unused);
 static void ngx_mcp_list_tokens(ngx_mcp_connect_ctx_t *cc,
-    ngx_mcp_record_t *record, mcp_page_row_t *row);
+    ngx_mcp_credential_t *cr, ngx_mcp_record_t *record, mcp_page_row_t *row);
 static void ngx_mcp_list_show(ngx_mcp_connect_ctx_t *cc);
 
 
@@ -105,9 +105,11 @@ ngx_mcp_list_read(void *data, ngx_mcp_store_e rc, ngx_mcp_record_t *record)
 static void
 ngx_mcp_list_row(ngx_mcp_connect_ctx_t *cc, ngx_int_t unused)
 {
-    mcp_page_row_t    *row;
-    ngx_mcp_record_t  *record;
+    mcp_page_row_t         *row;
+    ngx_mcp_record_t       *record;
+    ngx_mcp_credential_t  **crp;
 
+    crp = (ngx_mcp_credential_t **) cc->conf->credentials.elts + cc->row;
     row = (mcp_page_row_t *) cc->rows + cc->row++;
     record = cc->record.found;
 
@@ -115,7 +117,7 @@ ngx_mcp_list_row(ngx_mcp_connect_ctx_t *cc, ngx_int_t unused)
         row->state = MCP_PAGE_NONE;
 
     } else if (cc->record.rc == NGX_MCP_STORE_OK) {
-        ngx_mcp_list_tokens(cc, record, row);
+        ngx_mcp_list_tokens(cc, *crp, record, row);
     }
 
     ngx_mcp_list_next(cc, NGX_OK);
@@ -123,8 +125,8 @@ ngx_mcp_list_row(ngx_mcp_connect_ctx_t *cc, ngx_int_t unused)
 
 
 static void
-ngx_mcp_list_tokens(ngx_mcp_connect_ctx_t *cc, ngx_mcp_record_t *record,
-    mcp_page_row_t *row)
+ngx_mcp_list_tokens(ngx_mcp_connect_ctx_t *cc, ngx_mcp_credential_t *cr,
+    ngx_mcp_record_t *record, mcp_page_row_t *row)
 {
     u_char              *p;
     size_t               len;
@@ -162,11 +164,13 @@ ngx_mcp_list_tokens(ngx_mcp_connect_ctx_t *cc, ngx_mcp_record_t *record,
     row->renewed = t.issued;
     row->expires = t.refresh_expires;
 
-    if (mcp_str_eq_lit(&record->state, "active")) {
-        row->state = MCP_PAGE_ACTIVE;
-
-    } else if (mcp_str_eq_lit(&record->state, "reauth")) {
+    if (mcp_str_eq_lit(&record->state, "reauth")
+        || !mcp_vault_from(&t.endpoint, &cr->provider.token_endpoint))
+    {
         row->state = MCP_PAGE_REAUTH;
+
+    } else if (mcp_str_eq_lit(&record->state, "active")) {
+        row->state = MCP_PAGE_ACTIVE;
     }
 }
 

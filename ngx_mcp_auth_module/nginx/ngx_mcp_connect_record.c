@@ -265,7 +265,7 @@ ngx_mcp_connect_seal(ngx_mcp_connect_ctx_t *cc)
     }
 
     size = 2 * (rec->tokens.access_token.len + rec->tokens.refresh_token.len)
-           + 6 * rec->tokens.scope.len + 256;
+           + 6 * (rec->tokens.scope.len + rec->tokens.endpoint.len) + 256;
 
     p = ngx_mcp_connect_secret(cc, size);
 

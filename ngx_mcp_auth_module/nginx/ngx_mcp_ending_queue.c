@@ -25,6 +25,7 @@
 static void ngx_mcp_ending_timer(ngx_event_t *ev);
 static void ngx_mcp_ending_take(ngx_mcp_endings_t *en);
 static void ngx_mcp_ending_taken(void *data, redisReply *reply);
+static ngx_uint_t ngx_mcp_ending_is_id(redisReply *id);
 static ngx_int_t ngx_mcp_ending_unseal(ngx_mcp_endings_t *en,
     redisReply *sealed);
 static void ngx_mcp_ending_next(ngx_mcp_endings_t *en);
@@ -186,7 +187,7 @@ ngx_mcp_ending_taken(void *data, redisReply *reply)
     id = reply->element[1];
     sealed = reply->element[2];
 
-    if (id->len != MCP_ENDING_ID || sealed->len == 0) {
+    if (!ngx_mcp_ending_is_id(id) || sealed->len == 0) {
 
         /* by nobody of us, and due again when it is not thought of */
 
@@ -217,6 +218,24 @@ ngx_mcp_ending_taken(void *data, redisReply *reply)
     }
 
     ngx_mcp_ending_next(en);
+}
+
+
+/* Of hex digits: it goes into logs. */
+static ngx_uint_t
+ngx_mcp_ending_is_id(redisReply *id)
+{
+    size_t  i;
+
+    for (i = 0; i < id->len; i++) {
+        if (!((id->str[i] >= '0' && id->str[i] <= '9')
+              || (id->str[i] >= 'a' && id->str[i] <= 'f')))
+        {
+            return 0;
+        }
+    }
+
+    return id->len == MCP_ENDING_ID;
 }
 
 
@@ -272,6 +291,8 @@ ngx_mcp_ending_next(ngx_mcp_endings_t *en)
                                                         .credential);
 
     if (en->cr == NULL || en->cr->type != NGX_MCP_CREDENTIAL_USER
+        || !mcp_vault_from(&en->entry.endpoint,
+                           &en->cr->provider.token_endpoint)
         || mcp_oauth_revoke_by(&en->cr->provider,
                                en->entry.refresh_token.len != 0)
            == 0)

@@ -50,6 +50,7 @@ static void ngx_mcp_flight_held(ngx_mcp_flight_t *f, ngx_msec_t hold);
 static void ngx_mcp_flight_again(ngx_event_t *ev);
 static ngx_int_t ngx_mcp_flight_open(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
+static ngx_uint_t ngx_mcp_flight_foreign(ngx_mcp_flight_t *f);
 static void ngx_mcp_flight_judge(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 static ngx_uint_t ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f,
@@ -406,6 +407,10 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
         rc = ngx_mcp_flight_open(f, record);
     }
 
+    if (rc == NGX_OK && ngx_mcp_flight_foreign(f)) {
+        return;
+    }
+
     if (rc == NGX_OK) {
         ngx_mcp_flight_judge(f, record);
         return;
@@ -468,6 +473,27 @@ ngx_mcp_flight_open(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
     ngx_explicit_memzero(p, len);
 
     return rc == MCP_OK ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* 1: another provider had the name of this credential when these were given;
+ * what is to be done is done. */
+static ngx_uint_t
+ngx_mcp_flight_foreign(ngx_mcp_flight_t *f)
+{
+    if (mcp_vault_from(&f->tokens.endpoint, &f->cr->provider.token_endpoint)) {
+        return 0;
+    }
+
+    if (ngx_mcp_flight_user(f)) {
+        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
+        ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
+
+    } else {
+        ngx_mcp_flight_refresh(f);
+    }
+
+    return 1;
 }
 
 
@@ -537,6 +563,7 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
     ngx_uint_t valid)
 {
     time_t             now, at;
+    ngx_str_t         *said;
     mcp_vault_note_t   note;
 
     static mcp_str_t  any = mcp_string("?");
@@ -548,9 +575,14 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
         return 1;
     }
 
-    if (mcp_vault_note_parse((mcp_str_t *) &record->flight, &note) != MCP_OK) {
+    said = &record->flight;
 
-        /* whoever wrote that, it is no sign that nothing happened */
+    if (mcp_vault_note_parse((mcp_str_t *) said, &note) != MCP_OK) {
+
+        /* whoever wrote that, it is no sign that nothing happened, nor is it
+         * for a log */
+
+        said = (ngx_str_t *) &any;
 
         note.version = f->version;
         note.first = 0;
@@ -572,7 +604,7 @@ ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f, ngx_mcp_record_t *record,
         ngx_log_error(NGX_LOG_WARN, f->vault->log, 0,
                       "mcp_credential \"%V\": a refresh of version %uL began "
                       "and its outcome is unknown (%V)%s", &f->cr->name,
-                      f->version, &record->flight,
+                      f->version, said,
                       at ? "; it is not repeated yet" : "");
 
         ngx_mcp_flight_event(f, 0, "credential_unknown");

@@ -260,6 +260,7 @@ ngx_mcp_flight_good(ngx_mcp_flight_t *f, mcp_oauth_answer_t *a)
 
     ngx_mcp_flight_forget(&f->tokens.access_token);
     f->tokens.access_token = a->access_token;
+    f->tokens.endpoint = f->cr->provider.token_endpoint;
     f->tokens.issued = f->asked;
     f->tokens.expires = a->expires_in ? f->asked + a->expires_in : 0;
 

@@ -37,7 +37,7 @@ ngx_mcp_flight_seal(ngx_mcp_flight_t *f, const char *state)
     /* a character may be escaped: two for one in tokens, else six */
 
     size = 2 * (f->tokens.access_token.len + f->tokens.refresh_token.len)
-           + 6 * f->tokens.scope.len + 256;
+           + 6 * (f->tokens.scope.len + f->tokens.endpoint.len) + 256;
 
     size = ngx_max(size, 6 * (f->owner.credential.len + f->owner.issuer.len
                               + f->owner.user.len + f->owner.client.len

@@ -67,7 +67,8 @@ static void ngx_mcp_sweep_record(ngx_mcp_sweep_t *sw, ngx_str_t *name,
 static ngx_int_t ngx_mcp_sweep_owner(ngx_mcp_sweep_t *sw, ngx_str_t *name,
     ngx_mcp_record_t *record, ngx_pool_t *pool, mcp_vault_owner_t *owner);
 static time_t ngx_mcp_sweep_issued(ngx_mcp_sweep_t *sw,
-    ngx_mcp_record_t *record, ngx_pool_t *pool, mcp_vault_owner_t *owner);
+    ngx_mcp_credential_t *cr, ngx_mcp_record_t *record, ngx_pool_t *pool,
+    mcp_vault_owner_t *owner);
 static ngx_uint_t ngx_mcp_sweep_lives(ngx_mcp_sweep_t *sw,
     mcp_vault_owner_t *owner, time_t issued);
 static void ngx_mcp_sweep_over(ngx_mcp_sweep_t *sw, ngx_uint_t whole);
@@ -466,7 +467,7 @@ ngx_mcp_sweep_record(ngx_mcp_sweep_t *sw, ngx_str_t *name,
     if (crp[i]->type == NGX_MCP_CREDENTIAL_USER && crp[i]->keepalive
         && ngx_mcp_flight_find(sw->vault, name->data) == NULL)
     {
-        issued = ngx_mcp_sweep_issued(sw, record, pool, &owner);
+        issued = ngx_mcp_sweep_issued(sw, crp[i], record, pool, &owner);
 
         if (issued && now - issued >= crp[i]->keepalive
             && ngx_mcp_sweep_lives(sw, &owner, issued))
@@ -524,10 +525,11 @@ ngx_mcp_sweep_owner(ngx_mcp_sweep_t *sw, ngx_str_t *name,
 }
 
 
-/* When its tokens were given, s since the epoch; 0: not known. */
+/* When its tokens were given, s since the epoch; 0: not known, or there is
+ * nothing that cr's provider could refresh. */
 static time_t
-ngx_mcp_sweep_issued(ngx_mcp_sweep_t *sw, ngx_mcp_record_t *record,
-    ngx_pool_t *pool, mcp_vault_owner_t *owner)
+ngx_mcp_sweep_issued(ngx_mcp_sweep_t *sw, ngx_mcp_credential_t *cr,
+    ngx_mcp_record_t *record, ngx_pool_t *pool, mcp_vault_owner_t *owner)
 {
     u_char              *p;
     size_t               len;
@@ -553,7 +555,9 @@ ngx_mcp_sweep_issued(ngx_mcp_sweep_t *sw, ngx_mcp_record_t *record,
     issued = 0;
 
     if (mcp_vault_tokens_parse(&text, &mem, &t) == MCP_OK) {
-        issued = t.refresh_token.len ? t.issued : 0;
+        issued = (t.refresh_token.len
+                  && mcp_vault_from(&t.endpoint, &cr->provider.token_endpoint))
+                 ? t.issued : 0;
 
         ngx_mcp_flight_forget(&t.access_token);
         ngx_mcp_flight_forget(&t.refresh_token);

@@ -46,6 +46,8 @@ test_entry(void **state)
         "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
         "\"refresh_token\":\"d\",\"id_token\":\"e\",\"begun\":1}",
         "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
+        "\"refresh_token\":\"d\",\"endpoint\":\"\",\"begun\":1}",
+        "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
         "\"refresh_token\":\"d\",\"expires\":-1,\"begun\":1}",
         "{\"credential\":\"a\",\"issuer\":\"b\",\"user\":\"c\","
         "\"refresh_token\":\"d\",\"expires\":1.5,\"begun\":1}",
@@ -67,7 +69,7 @@ test_entry(void **state)
     e.owner.user = str("00u\xc3\xa9");
     e.begun = 1764115200;
 
-    for (i = 1; i < 16; i++) {
+    for (i = 1; i < 32; i++) {
 
         if ((i & 3) == 0) {
             continue;
@@ -77,6 +79,7 @@ test_entry(void **state)
         e.refresh_token = str((i & 2) ? "r\\\\k" : "");
         e.expires = (i & 4) ? 1764115300 : 0;
         e.renewing = (i & 8) != 0;
+        e.endpoint = str((i & 16) ? "https://idp.example.com/token" : "");
 
         mcp_buf_init(&b, buf, sizeof(buf));
         mcp_ending_write(&b, &e);
@@ -96,6 +99,7 @@ test_entry(void **state)
         assert_int_equal(got.owner.client.len, 0);
         assert_true(mcp_str_eq(&got.access_token, &e.access_token));
         assert_true(mcp_str_eq(&got.refresh_token, &e.refresh_token));
+        assert_true(mcp_str_eq(&got.endpoint, &e.endpoint));
 
         for (; text.len; text.len--) {
             if (text.data[text.len - 1] != '}') {

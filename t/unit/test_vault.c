@@ -527,7 +527,7 @@ test_tokens(void **state)
 {
     size_t              i;
     mcp_buf_t           b;
-    mcp_str_t           text;
+    mcp_str_t           text, other, none;
     unsigned char       buf[1024];
     mcp_vault_tokens_t  t, got;
 
@@ -542,6 +542,8 @@ test_tokens(void **state)
         "{\"access_token\":\"a\",\"issued\":1,\"issued\":1,\"expires\":2,"
         "\"refresh_expires\":0}",
         "{\"access_token\":\"a\",\"granted\":\"1\",\"issued\":1,"
+        "\"expires\":2,\"refresh_expires\":0}",
+        "{\"access_token\":\"a\",\"endpoint\":1,\"issued\":1,"
         "\"expires\":2,\"refresh_expires\":0}",
         "{\"access_token\":\"a\",\"issued\":1,\"expires\":2,"
         "\"refresh_expires\":0} ,",
@@ -581,6 +583,26 @@ test_tokens(void **state)
 
     assert_int_equal(mcp_vault_tokens_parse(&text, &fx_mem, &got), MCP_OK);
     assert_int_equal(got.granted, t.granted);
+    assert_int_equal(got.endpoint.len, 0);
+
+    t.endpoint = str("https://idp.example.com/token");
+
+    mcp_buf_init(&b, buf, sizeof(buf));
+    mcp_vault_tokens_write(&b, &t);
+    text.len = (size_t) (b.pos - b.start);
+
+    assert_int_equal(mcp_vault_tokens_parse(&text, &fx_mem, &got), MCP_OK);
+    assert_true(mcp_str_eq(&got.endpoint, &t.endpoint));
+
+    /* of before there was such a member: nobody knows */
+
+    other = str("https://idp.example.com/toke");
+    mcp_str_null(&none);
+
+    assert_true(mcp_vault_from(&t.endpoint, &got.endpoint));
+    assert_true(mcp_vault_from(&none, &t.endpoint));
+    assert_false(mcp_vault_from(&t.endpoint, &other));
+    assert_false(mcp_vault_from(&t.endpoint, &none));
 
     for (i = 0; i < fx_count(bad); i++) {
         text = str(bad[i]);
