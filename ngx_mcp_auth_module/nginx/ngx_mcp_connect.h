@@ -77,7 +77,6 @@ typedef struct {
     ngx_mcp_record_t           sealed;  /* to be written */
     ngx_str_t                  nobody;  /* has no lock */
     uint64_t                   version;
-    const char                *state;
     ngx_uint_t                 tries;
     ngx_mcp_connect_pt         done;
     ngx_mcp_store_e            rc;      /* of the last call, */
@@ -235,7 +234,7 @@ void ngx_mcp_connect_answer(ngx_mcp_connect_ctx_t *cc,
 /* ngx_mcp_connect_record.c */
 void ngx_mcp_connect_owner(ngx_mcp_connect_record_t *rec,
     ngx_mcp_credential_t *cr, mcp_str_t *issuer, mcp_str_t *user);
-void ngx_mcp_connect_write(ngx_mcp_connect_ctx_t *cc, const char *state,
+void ngx_mcp_connect_write(ngx_mcp_connect_ctx_t *cc,
     ngx_mcp_connect_pt done);
 
 

@@ -469,7 +469,7 @@ ngx_mcp_grant_answered(ngx_mcp_connect_ctx_t *cc, ngx_int_t rc)
         return;
     }
 
-    ngx_mcp_connect_write(cc, "active", ngx_mcp_grant_written);
+    ngx_mcp_connect_write(cc, ngx_mcp_grant_written);
 }
 
 

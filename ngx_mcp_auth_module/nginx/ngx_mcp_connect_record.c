@@ -17,7 +17,6 @@
 #define NGX_MCP_CONNECT_TRIES   8
 #define NGX_MCP_CONNECT_PAUSE   250     /* ms, doubling */
 #define NGX_MCP_CONNECT_KEEP    (400 * 86400)   /* s, as any grant */
-#define NGX_MCP_CONNECT_TOMB    (7 * 86400)
 
 
 static void ngx_mcp_connect_was_read(void *data, ngx_mcp_store_e rc,
@@ -51,19 +50,14 @@ ngx_mcp_connect_owner(ngx_mcp_connect_record_t *rec, ngx_mcp_credential_t *cr,
 }
 
 
-/*
- * done: NGX_OK, written; NGX_ERROR, it could not be.  state: "active" with
- * rec->tokens, or "revoked" without any.
- */
+/* rec->tokens; done: NGX_OK, written; NGX_ERROR, they could not be. */
 void
-ngx_mcp_connect_write(ngx_mcp_connect_ctx_t *cc, const char *state,
-    ngx_mcp_connect_pt done)
+ngx_mcp_connect_write(ngx_mcp_connect_ctx_t *cc, ngx_mcp_connect_pt done)
 {
     ngx_mcp_connect_record_t  *rec;
 
     rec = &cc->record;
 
-    rec->state = state;
     rec->done = done;
     rec->tries = 0;
 
@@ -135,14 +129,6 @@ ngx_mcp_connect_rewritten(ngx_mcp_connect_ctx_t *cc, ngx_int_t unused)
         return;
     }
 
-    if (rec->tokens.access_token.len == 0
-        && (rec->rc == NGX_MCP_STORE_NONE
-            || mcp_str_eq_lit(&record->state, "revoked")))
-    {
-        rec->done(cc, NGX_OK);
-        return;
-    }
-
     rec->version = (rec->rc == NGX_MCP_STORE_OK) ? record->version : 0;
 
     if (ngx_mcp_connect_seal(cc) != NGX_OK) {
@@ -150,13 +136,8 @@ ngx_mcp_connect_rewritten(ngx_mcp_connect_ctx_t *cc, ngx_int_t unused)
         return;
     }
 
-    keep = NGX_MCP_CONNECT_TOMB;
-
-    if (rec->sealed.tokens.len) {
-        keep = rec->tokens.refresh_expires
-               ? rec->tokens.refresh_expires - ngx_time()
-               : NGX_MCP_CONNECT_KEEP;
-    }
+    keep = rec->tokens.refresh_expires
+           ? rec->tokens.refresh_expires - ngx_time() : NGX_MCP_CONNECT_KEEP;
 
     if (ngx_mcp_store_write(cc->mmcf, rec->name, &rec->nobody, rec->version,
                             &rec->sealed, keep, ngx_mcp_connect_was_written,
@@ -212,9 +193,8 @@ ngx_mcp_connect_again(ngx_mcp_connect_ctx_t *cc)
 
     if (++rec->tries > NGX_MCP_CONNECT_TRIES) {
         ngx_log_error(NGX_LOG_ALERT, cc->request->connection->log, 0,
-                      "mcp_credential \"%V\": what a person %s could not be "
-                      "written", &cc->credential->name,
-                      rec->sealed.tokens.len ? "granted" : "ended");
+                      "mcp_credential \"%V\": what a person granted could "
+                      "not be written", &cc->credential->name);
 
         rec->done(cc, NGX_ERROR);
         return;
@@ -243,7 +223,7 @@ ngx_mcp_connect_timer(ngx_event_t *ev)
 }
 
 
-/* Tokens for the next version; none for a mark. */
+/* Tokens for the next version. */
 static ngx_int_t
 ngx_mcp_connect_seal(ngx_mcp_connect_ctx_t *cc)
 {
@@ -253,16 +233,13 @@ ngx_mcp_connect_seal(ngx_mcp_connect_ctx_t *cc)
     mcp_str_t                  text;
     ngx_mcp_connect_record_t  *rec;
 
+    static const ngx_str_t  active = ngx_string("active");
+
     rec = &cc->record;
 
-    rec->sealed.state.data = (u_char *) rec->state;
-    rec->sealed.state.len = ngx_strlen(rec->state);
+    rec->sealed.state = active;
     rec->sealed.expires = rec->tokens.expires;
     rec->sealed.grant = 1;
-
-    if (rec->tokens.access_token.len == 0) {
-        return NGX_OK;
-    }
 
     size = 2 * (rec->tokens.access_token.len + rec->tokens.refresh_token.len)
            + 6 * (rec->tokens.scope.len + rec->tokens.endpoint.len) + 256;
