@@ -93,6 +93,27 @@ ok(MCP::Test::wait_until(15, sub { status($short) ne 'alice' }), 'it ends');
 is(status($short), '401 expired', 'as expired');
 
 
+# expired while the rest of a body was on its way: whoever keeps requests open
+# does not keep a token by that
+
+my $ends = time + 3;
+my $request = MCP::Test::mcp_request('/mcp', rpc('tools/call',
+                                     { name => 'echo', arguments => {} }),
+                                     token => $okta->token(-expires => 3));
+my $slow = MCP::Conn->new(port => port(8080));
+
+$slow->send(substr $request, 0, -5);
+sleep 0.1 while time < $ends + 1;
+my $upstream = $up->requests(0);
+$slow->send(substr $request, -5);
+
+is($slow->read_response->{status}, 401, 'the end of a token before its body\'s');
+my $late = $t->audit_next(1, settle => 0);
+is("$late->{decision} $late->{reason} $late->{user}", 'deny expired alice',
+   'on record with its owner');
+is(scalar($up->requests(0)), $upstream, 'and it went no further');
+
+
 # a refusal is remembered as well, and is as exact
 
 my $bad = $okta->token(-key => $okta->add_key('evil', 'RS256'),

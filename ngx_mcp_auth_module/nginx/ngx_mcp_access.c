@@ -849,8 +849,8 @@ ngx_mcp_body_handler(ngx_http_request_t *r)
 }
 
 
-/* A client may take a minute to send its body, and be revoked meanwhile, or its
- * token be. */
+/* A client may take long to send its body, and be revoked meanwhile, or its
+ * token be, or come to its end. */
 static ngx_int_t
 ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
@@ -858,6 +858,10 @@ ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ngx_mcp_main_conf_t  *mmcf;
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    if (ngx_time() >= ctx->expires) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "expired");
+    }
 
     rc = ngx_mcp_access_revoked(r, ctx);
     if (rc != NGX_OK) {
