@@ -152,6 +152,29 @@ for (1 .. 3) {
 }
 
 
+# all at once: what one brought is in no other, though it lies in one buffer
+# with it and waits for it
+
+my $none = $okta->token(sub => 'nobody', exp => 1000);
+my %pipe = (%token, none => $none, forged => substr($token{alice}, 0, -4)
+                                             . 'AAAA');
+my @in = map { (qw/ alice bobby none alice forged carol /, $_) }
+         qw/ alice bobby emily none david forged /;
+my @is = map { $_ eq 'none' ? 'expired -' : $_ eq 'forged' ? 'signature -'
+                            : "allow $_" } @in;
+
+$conn->send(join '', map {
+    MCP::Test::mcp_request('/mcp', rpc('tools/call', { name => 'echo' }),
+                           token => $pipe{$_})
+} @in);
+
+is(join(' ', map { $conn->read_response->{status} } @in),
+   join(' ', map { /^allow/ ? 200 : 401 } @is), 'one behind the other');
+is(join(', ', map { "$_->{reason} " . ($_->{user} // '-') }
+              $t->audit_next(scalar @in)), join(', ', @is),
+   'each on record as its own caller\'s');
+
+
 # streams of HTTP/2, one after another on one connection
 
 SKIP: {
