@@ -107,7 +107,7 @@ sleep 0.1 while time < $ends + 1;
 my $upstream = $up->requests(0);
 $slow->send(substr $request, -5);
 
-is($slow->read_response->{status}, 401, 'the end of a token before its body\'s');
+is($slow->read_response->{status}, 401, 'a token that ends before its body');
 my $late = $t->audit_next(1, settle => 0);
 is("$late->{decision} $late->{reason} $late->{user}", 'deny expired alice',
    'on record with its owner');
