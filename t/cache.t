@@ -25,6 +25,7 @@ my $up = MCP::Upstream->start($t, port => 8081);
 sub conf {
     my ($more) = @_;
     my $issuer = $okta->issuer_conf;
+    my $claim = $more->{claim} || 'none';
 
     $issuer =~ s/\}\s*\z/$more->{issuer} }/ if $more->{issuer};
 
@@ -55,6 +56,7 @@ http {
         location /mcp {
             mcp_auth mcp;
             proxy_pass http://127.0.0.1:%%PORT_8081%%;
+            proxy_set_header V-Claim \$mcp_auth_claim_$claim;
         }
     }
 }
@@ -159,6 +161,20 @@ for ([{ issuer => 'roles_claim teams;' }, 'denied', 'another roles_claim'],
 
     ok($t->reload(conf($more)), "reload with $name");
     is(status($token, 'x'), $want, "$name counts");
+}
+
+
+# claims are kept that the configuration asks for: another one, of the same
+# token
+
+my $has = $okta->token(team => 'red', shift => 'late');
+
+for ([qw/ team red /], [qw/ shift late /], [qw/ team red /]) {
+    my ($claim, $value) = @$_;
+
+    ok($t->reload(conf({ claim => $claim })), "reload that asks for $claim");
+    is(status($has), 'alice', "$claim: who it was");
+    is(($up->requests)[-1]{headers}{'v-claim'}, $value, "$claim: what it has");
 }
 
 
