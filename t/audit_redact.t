@@ -92,6 +92,26 @@ none_of_it('arguments');
 arrived(9);
 
 
+# wherever a long name is cut: nothing of it
+
+for my $kind (sort keys %secret) {
+    my $some = substr $secret{$kind}, 0, 6;
+
+    for my $at (24, 44, 50, 55, 60, 63) {
+        call_with('{"' . 'y' x ($at - 1) . " $secret{$kind}\":1}");
+        unlike(record()->{params}{keys}[0], qr/\Q$some\E/,
+               "$kind: the name of an argument, at $at");
+    }
+}
+
+post('{"jsonrpc":"2.0","id":1,"method":"initialize","params":{'
+     . '"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{'
+     . '"name":"https://me:' . 'p' x 300 . '@host","version":"1"}}}',
+     uri => '/shown');
+like(record()->{agent}{name}, qr!^https://\[redacted:userinfo\]!, 'a client');
+arrived(31);
+
+
 # previews
 
 sub preview {

@@ -25,6 +25,7 @@ my $up = MCP::Upstream->start($t, port => 8081);
 sub conf {
     my ($more) = @_;
     my $issuer = $okta->issuer_conf;
+    my $claim = $more->{claim} || 'none';
 
     $issuer =~ s/\}\s*\z/$more->{issuer} }/ if $more->{issuer};
 
@@ -55,6 +56,7 @@ http {
         location /mcp {
             mcp_auth mcp;
             proxy_pass http://127.0.0.1:%%PORT_8081%%;
+            proxy_set_header V-Claim \$mcp_auth_claim_$claim;
         }
     }
 }
@@ -91,6 +93,27 @@ my $short = $okta->token(-expires => 4);
 is(status($short), 'alice', 'a token for four seconds');
 ok(MCP::Test::wait_until(15, sub { status($short) ne 'alice' }), 'it ends');
 is(status($short), '401 expired', 'as expired');
+
+
+# expired while the rest of a body was on its way: whoever keeps requests open
+# does not keep a token by that
+
+my $ends = time + 3;
+my $request = MCP::Test::mcp_request('/mcp', rpc('tools/call',
+                                     { name => 'echo', arguments => {} }),
+                                     token => $okta->token(-expires => 3));
+my $slow = MCP::Conn->new(port => port(8080));
+
+$slow->send(substr $request, 0, -5);
+sleep 0.1 while time < $ends + 1;
+my $upstream = $up->requests(0);
+$slow->send(substr $request, -5);
+
+is($slow->read_response->{status}, 401, 'a token that ends before its body');
+my $late = $t->audit_next(1, settle => 0);
+is("$late->{decision} $late->{reason} $late->{user}", 'deny expired alice',
+   'on record with its owner');
+is(scalar($up->requests(0)), $upstream, 'and it went no further');
 
 
 # a refusal is remembered as well, and is as exact
@@ -138,6 +161,20 @@ for ([{ issuer => 'roles_claim teams;' }, 'denied', 'another roles_claim'],
 
     ok($t->reload(conf($more)), "reload with $name");
     is(status($token, 'x'), $want, "$name counts");
+}
+
+
+# claims are kept that the configuration asks for: another one, of the same
+# token
+
+my $has = $okta->token(team => 'red', shift => 'late');
+
+for ([qw/ team red /], [qw/ shift late /], [qw/ team red /]) {
+    my ($claim, $value) = @$_;
+
+    ok($t->reload(conf({ claim => $claim })), "reload that asks for $claim");
+    is(status($has), 'alice', "$claim: who it was");
+    is(($up->requests)[-1]{headers}{'v-claim'}, $value, "$claim: what it has");
 }
 
 

@@ -31,13 +31,15 @@ http {
     mcp_server mcp {
         resource https://mcp.example.com/mcp;
         issuer okta;
-        role * { allow tool *; }
+        role *    { allow tool *; }
+        role here { allow prompt *; }
     }
 
     mcp_server other {
         resource https://mcp.example.com/other;
         issuer okta;
-        role * { allow tool *; }
+        role *     { allow tool *; }
+        role there { allow prompt *; }
     }
 
     server {
@@ -79,6 +81,7 @@ my %token = map {
   [ emily => 4500 ];
 
 my $conn = MCP::Conn->new(port => port(8080));
+my $a;
 
 sub who {
     my ($token, $uri) = @_;
@@ -86,7 +89,7 @@ sub who {
 
     $conn->send(MCP::Test::mcp_request($uri || '/mcp', $msg, token => $token));
     my $r = $conn->read_response or return 'closed';
-    my $a = $t->audit_next(1, settle => 0);
+    $a = $t->audit_next(1, settle => 0);
 
     return $r->{status} == 200 ? $a->{user} : "$r->{status} $a->{reason}";
 }
@@ -129,6 +132,47 @@ my $there = $okta->token(sub => 'alice',
                          aud => 'https://mcp.example.com/other');
 is(who($there, '/other'), 'alice', 'another token, there') for 1 .. 2;
 is(who($there), '401 audience', 'which is not for here');
+
+
+# the caller's part of the record is kept with the token, by the names that
+# roles have where it was used first; elsewhere they are others
+
+my $both = $okta->token(sub => 'bobby', groups => [qw/ here there /],
+                        aud => [ map { "https://mcp.example.com/$_" }
+                                     qw/ mcp other / ]);
+
+for (1 .. 3) {
+    for my $at ([ mcp => '* here' ], [ other => '* there' ]) {
+        my ($name, $roles) = @$at;
+
+        who($both, "/$name");
+        is("$a->{server} $a->{user} @{$a->{roles}}", "$name bobby $roles",
+           "the record of $name names its own roles");
+    }
+}
+
+
+# all at once: what one brought is in no other, though it lies in one buffer
+# with it and waits for it
+
+my $none = $okta->token(sub => 'nobody', exp => 1000);
+my %pipe = (%token, none => $none, forged => substr($token{alice}, 0, -4)
+                                             . 'AAAA');
+my @in = map { (qw/ alice bobby none alice forged carol /, $_) }
+         qw/ alice bobby emily none david forged /;
+my @is = map { $_ eq 'none' ? 'expired -' : $_ eq 'forged' ? 'signature -'
+                            : "allow $_" } @in;
+
+$conn->send(join '', map {
+    MCP::Test::mcp_request('/mcp', rpc('tools/call', { name => 'echo' }),
+                           token => $pipe{$_})
+} @in);
+
+is(join(' ', map { $conn->read_response->{status} } @in),
+   join(' ', map { /^allow/ ? 200 : 401 } @is), 'one behind the other');
+is(join(', ', map { "$_->{reason} " . ($_->{user} // '-') }
+              $t->audit_next(scalar @in)), join(', ', @is),
+   'each on record as its own caller\'s');
 
 
 # streams of HTTP/2, one after another on one connection

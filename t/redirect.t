@@ -29,6 +29,7 @@ $t->write_conf(<<'END');
 events { }
 http {
     %%GLOBALS_HTTP%%
+    log_subrequest on;      # they have no record of their own for that
     mcp_audit %%TESTDIR%%/audit.log;
 
     %%ISSUER_okta%%

@@ -47,6 +47,9 @@ sub kept {
 sub conf {
     my (%o) = @_;
     my $server = $proxy->server;
+    my $issuer = $okta->issuer_conf;
+
+    $issuer =~ s/\}\s*\z/$o{issuer} }/ if $o{issuer};
 
     return <<"END";
 %%GLOBALS%%
@@ -68,7 +71,8 @@ http {
         @{[ $o{redis} // '' ]}
     }
 
-    %%ISSUER_okta%%
+    $issuer
+    @{[ $o{http} // '' ]}
 
     mcp_server mcp {
         resource https://mcp.example.com/mcp;
@@ -368,6 +372,18 @@ $shared->{roles} = ['ops'];
 $redis->write_tokens($store, $shared);
 reload(conf(roles => 'role ops { allow tool x; }'), 'another role');
 is(got($shared), 'denied', 'is looked up again');
+
+# a role that has the name which a claim had
+
+my %dev = (issuer => 'role dev dev;');
+
+$shared->{roles} = [qw/ dev ops /];
+$redis->write_tokens($store, $shared);
+reload(conf(%dev, http => 'map $mcp_auth_claim_ops $ops { default ""; }'),
+       'a claim');
+is(got($shared), 'ok', 'a role that nobody knows');
+reload(conf(%dev, roles => 'role ops { deny tool echo; }'), 'a role for it');
+is(got($shared), 'denied', 'counts at once when it is known');
 
 
 # ---- guessing: counted when Redis said so, and Redis is not asked any more

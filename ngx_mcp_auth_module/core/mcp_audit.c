@@ -933,7 +933,8 @@ mcp_audit_number(mcp_buf_t *b, const mcp_str_t *s)
 }
 
 
-/* A string that a caller or an upstream chose, without secrets. */
+/* A string that a caller or an upstream chose, without secrets.  One that is
+ * longer than what is shown of it may have been cut before. */
 
 static void
 mcp_audit_safe(mcp_buf_t *b, const mcp_str_t *s, size_t max)
@@ -948,7 +949,7 @@ mcp_audit_safe(mcp_buf_t *b, const mcp_str_t *s, size_t max)
     }
 
     safe.data = text;
-    safe.len = mcp_redact(s->data, s->len, 0, text, max + 64);
+    safe.len = mcp_redact(s->data, s->len, s->len > max, text, max + 64);
 
     mcp_audit_json(b, &safe, max);
 }

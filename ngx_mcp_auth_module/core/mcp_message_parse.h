@@ -20,7 +20,7 @@
 /* bytes kept of a clientInfo member, of traceparent */
 #define MCP_MAX_AGENT        128
 /* bytes of an argument's name kept */
-#define MCP_MAX_ARG_KEY      64
+#define MCP_MAX_ARG_KEY      128
 /* reference tokens in a pointer */
 #define MCP_MAX_TOKENS       32
 

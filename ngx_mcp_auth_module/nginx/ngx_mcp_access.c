@@ -27,8 +27,6 @@
 
 /* a refusal is remembered this long, in this worker only */
 #define NGX_MCP_REFUSED_TIME   5
-/* a verified token at most this long, whatever its exp */
-#define NGX_MCP_VERIFIED_TIME  300
 /* bytes of a claim in error.log, and how many audiences */
 #define NGX_MCP_TOLD           256
 #define NGX_MCP_TOLD_MOST      4
@@ -500,7 +498,6 @@ ngx_mcp_access_keys(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 static ngx_int_t
 ngx_mcp_access_verified(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
-    time_t                expires, now;
     mcp_mem_t             mem;
     const char           *reason;
     mcp_principal_t      *principal;
@@ -508,10 +505,9 @@ ngx_mcp_access_verified(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
 
-    now = ngx_time();
     mem = ngx_mcp_mem(r->pool);
 
-    principal = mcp_jwt_claims(ctx->jwt, &ctx->issuer->jwt, now, &mem,
+    principal = mcp_jwt_claims(ctx->jwt, &ctx->issuer->jwt, ngx_time(), &mem,
                                &reason);
     if (principal == NULL) {
         return ngx_mcp_access_refuse(r, ctx, reason);
@@ -520,11 +516,10 @@ ngx_mcp_access_verified(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     mcp_jwt_free(ctx->jwt);
     ctx->jwt = NULL;
 
-    expires = ngx_min(now + NGX_MCP_VERIFIED_TIME,
-                      (time_t) principal->exp + ctx->issuer->jwt.leeway);
-
     ctx->entry = ngx_mcp_cache_put(mmcf->cache, ctx->key, principal,
-                                   ctx->generation, expires);
+                                   ctx->generation,
+                                   (time_t) principal->exp
+                                   + ctx->issuer->jwt.leeway);
 
     ctx->principal = ctx->entry ? ctx->entry->principal : principal;
     ctx->state = NGX_MCP_CALLER;
@@ -849,8 +844,8 @@ ngx_mcp_body_handler(ngx_http_request_t *r)
 }
 
 
-/* A client may take a minute to send its body, and be revoked meanwhile, or its
- * token be. */
+/* A client may take long to send its body, and be revoked meanwhile, or its
+ * token be, or come to its end. */
 static ngx_int_t
 ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
 {
@@ -858,6 +853,10 @@ ngx_mcp_access_decide(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx)
     ngx_mcp_main_conf_t  *mmcf;
 
     mmcf = ngx_http_get_module_main_conf(r, ngx_http_mcp_auth_module);
+
+    if (ngx_time() >= ctx->expires) {
+        return ngx_mcp_reply_unauthorized(r, ctx, 1, "expired");
+    }
 
     rc = ngx_mcp_access_revoked(r, ctx);
     if (rc != NGX_OK) {

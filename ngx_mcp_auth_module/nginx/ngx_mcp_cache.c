@@ -23,7 +23,6 @@
 #define NGX_MCP_CACHE_VALUE     16384   /* bytes; larger ones stay out of the
                                            zone */
 #define NGX_MCP_CACHE_REFUSED   1024    /* entries */
-#define NGX_MCP_CACHE_REFUSAL   10      /* s */
 
 
 struct ngx_mcp_cache_s {
@@ -54,6 +53,8 @@ static ngx_mcp_cache_entry_t *ngx_mcp_cache_find(ngx_mcp_cache_t *cache,
     u_char *key);
 static ngx_mcp_cache_entry_t *ngx_mcp_cache_from_zone(ngx_mcp_cache_t *cache,
     u_char *key, time_t now);
+static ngx_uint_t ngx_mcp_cache_over(ngx_mcp_cache_entry_t *e, time_t now);
+static time_t ngx_mcp_cache_longest(const mcp_principal_t *principal);
 static ngx_mcp_cache_entry_t *ngx_mcp_cache_entry(ngx_mcp_cache_t *cache,
     const mcp_principal_t *principal);
 static ngx_mcp_cache_entry_t *ngx_mcp_cache_unpack(ngx_mcp_cache_t *cache,
@@ -174,7 +175,7 @@ ngx_mcp_cache_get(ngx_mcp_cache_t *cache, u_char *key, time_t now)
 
     e = ngx_mcp_cache_find(cache, key);
 
-    if (e && e->expires <= now) {
+    if (e && ngx_mcp_cache_over(e, now)) {
         ngx_mcp_cache_unlink(cache, e);
         e = NULL;
     }
@@ -209,6 +210,7 @@ ngx_mcp_cache_put(ngx_mcp_cache_t *cache, u_char *key,
     ngx_mcp_cache_entry_t  *e;
 
     size = mcp_principal_packed_size(principal);
+    expires = ngx_min(expires, ngx_time() + ngx_mcp_cache_longest(principal));
 
     if (generation != NGX_MCP_CACHE_WORKER && size <= NGX_MCP_CACHE_VALUE) {
         mcp_principal_pack(principal, cache->buf);
@@ -314,9 +316,11 @@ ngx_mcp_cache_from_zone(ngx_mcp_cache_t *cache, u_char *key, time_t now)
         return NULL;
     }
 
+    e->expires = expires;
+
     current = cache->generation(cache->data, e->principal->issuer);
 
-    if (current == 0 || generation < current) {
+    if (current == 0 || generation < current || ngx_mcp_cache_over(e, now)) {
         ngx_free(e);
         return NULL;
     }
@@ -324,6 +328,29 @@ ngx_mcp_cache_from_zone(ngx_mcp_cache_t *cache, u_char *key, time_t now)
     ngx_mcp_cache_link(cache, e, key, expires);
 
     return e;
+}
+
+
+/* What ends too far away was put there before the clock was set back: nobody
+ * knows how long ago that was. */
+
+static ngx_uint_t
+ngx_mcp_cache_over(ngx_mcp_cache_entry_t *e, time_t now)
+{
+    time_t  longest;
+
+    longest = e->reason ? NGX_MCP_CACHE_REFUSAL
+                        : ngx_mcp_cache_longest(e->principal);
+
+    return e->expires <= now || e->expires > now + longest;
+}
+
+
+static time_t
+ngx_mcp_cache_longest(const mcp_principal_t *principal)
+{
+    return principal->auth == MCP_AUTH_JWT ? NGX_MCP_CACHE_JWT
+                                           : NGX_MCP_CACHE_OWN;
 }
 
 

@@ -8,7 +8,9 @@
  *
  * No entry outlives its key: when any key set is replaced (the zone's
  * generation moves), this worker's table is emptied at the next look-up, and
- * what the zone has from an older generation of its issuer is not taken.
+ * what the zone has from an older generation of its issuer is not taken.  Nor
+ * does one outlive a clock that was ahead: what would end later than anything
+ * that is put there now is over.
  */
 
 #ifndef NGX_MCP_CACHE_H
@@ -21,6 +23,12 @@
 #include "mcp_principal.h"
 #include "ngx_mcp_tree.h"
 #include "ngx_mcp_zone.h"
+
+
+/* s; nothing is kept longer, whatever its end */
+#define NGX_MCP_CACHE_JWT      300
+#define NGX_MCP_CACHE_OWN      30       /* the gateway's own tokens */
+#define NGX_MCP_CACHE_REFUSAL  10
 
 
 typedef struct ngx_mcp_cache_s  ngx_mcp_cache_t;
@@ -78,14 +86,15 @@ void ngx_mcp_cache_key(ngx_mcp_cache_t *cache, ngx_str_t *token, u_char *key);
 ngx_mcp_cache_entry_t *ngx_mcp_cache_get(ngx_mcp_cache_t *cache, u_char *key,
     time_t now);
 
-/* Keeps a verified principal (copied) in both levels until expires; returns
- * the entry with a reference taken, or NULL: out of memory.  generation: of the
- * key set that verified it, or NGX_MCP_CACHE_WORKER. */
+/* Keeps a verified principal (copied) in both levels until expires, at most
+ * NGX_MCP_CACHE_JWT or _OWN from now; returns the entry with a reference taken,
+ * or NULL: out of memory.  generation: of the key set that verified it, or
+ * NGX_MCP_CACHE_WORKER. */
 ngx_mcp_cache_entry_t *ngx_mcp_cache_put(ngx_mcp_cache_t *cache, u_char *key,
     const mcp_principal_t *principal, uint64_t generation, time_t expires);
 
-/* Keeps a refusal in this worker until expires, 10 s at most.  principal: whose
- * token it is (copied), or NULL. */
+/* Keeps a refusal in this worker until expires, NGX_MCP_CACHE_REFUSAL from now
+ * at most.  principal: whose token it is (copied), or NULL. */
 void ngx_mcp_cache_refuse(ngx_mcp_cache_t *cache, u_char *key,
     const mcp_principal_t *principal, const char *reason, time_t expires);
 

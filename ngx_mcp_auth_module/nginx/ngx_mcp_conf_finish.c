@@ -709,7 +709,7 @@ ngx_mcp_finish_member(ngx_module_t *module, const char *directive, void *conf)
 /*
  * What a cached verification depends on: issuers with their keys' source, role
  * numbers, wanted claims, keys and store of own tokens.  Lengths go in so that
- * fields cannot run together.
+ * fields cannot run together, and before each list how many there are.
  */
 static void
 ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
@@ -732,18 +732,21 @@ ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
     SHA256_Init(&sha);
 
     s = mmcf->roles.elts;
+    ngx_mcp_fp_num(mmcf->roles.nelts);
 
     for (i = 0; i < mmcf->roles.nelts; i++) {
         ngx_mcp_fp_str(&s[i]);
     }
 
     s = mmcf->claims.elts;
+    ngx_mcp_fp_num(mmcf->claims.nelts);
 
     for (i = 0; i < mmcf->claims.nelts; i++) {
         ngx_mcp_fp_str(&s[i]);
     }
 
     isp = mmcf->issuers.elts;
+    ngx_mcp_fp_num(mmcf->issuers.nelts);
 
     for (i = 0; i < mmcf->issuers.nelts; i++) {
         jwt = &isp[i]->jwt;
@@ -772,6 +775,8 @@ ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
             }
         }
 
+        ngx_mcp_fp_num(jwt->nrole_map);
+
         for (j = 0; j < jwt->nrole_map; j++) {
             ngx_mcp_fp_num(jwt->role_map[j].role);
             ngx_mcp_fp_str(&jwt->role_map[j].value);
@@ -779,8 +784,10 @@ ngx_mcp_fingerprint(ngx_mcp_main_conf_t *mmcf)
     }
 
     ring = ngx_mcp_token_ring(mmcf);
+    k = ring ? ring->n : 0;
+    ngx_mcp_fp_num(k);
 
-    for (i = 0; ring && i < ring->n; i++) {
+    for (i = 0; i < k; i++) {
         ngx_mcp_fp(ring->peppers[i].id, sizeof(ring->peppers[i].id));
     }
 

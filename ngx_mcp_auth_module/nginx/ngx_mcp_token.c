@@ -5,7 +5,7 @@
  * A token is looked up by its HMAC under each pepper.  The token itself, its
  * hash and the peppers are in no log and no message.  The file is asked first,
  * then Redis, for which the request waits.  What is found is remembered for
- * NGX_MCP_TOKEN_TIME: a record of the file by this worker, which forgets all
+ * NGX_MCP_CACHE_OWN s: a record of the file by this worker, which forgets all
  * when the file changes, one of Redis also in the zone.
  *
  * Called by the access phase, after the caches.  What a request waits with is
@@ -22,7 +22,6 @@
 
 #define NGX_MCP_TOKEN_FAILURES  20      /* a minute */
 #define NGX_MCP_TOKEN_MOST      6000
-#define NGX_MCP_TOKEN_TIME      30      /* s; a record in a cache */
 #define NGX_MCP_TOKEN_REFUSED   5       /* s; a refusal */
 #define NGX_MCP_TOKEN_SILENCE   60      /* s between complaints */
 #define NGX_MCP_TOKEN_ZONE      1       /* as generation: no key is replaced */
@@ -593,8 +592,7 @@ ngx_mcp_token_found(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     ctx->entry = ngx_mcp_cache_put(mmcf->cache, ctx->key, principal,
                                    ctx->token_look ? NGX_MCP_TOKEN_ZONE
                                                    : NGX_MCP_CACHE_WORKER,
-                                   ngx_min(now + NGX_MCP_TOKEN_TIME,
-                                           (time_t) key->expires));
+                                   (time_t) key->expires);
     if (ctx->entry) {
         ctx->principal = ctx->entry->principal;
     }

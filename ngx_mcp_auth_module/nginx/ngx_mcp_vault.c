@@ -30,6 +30,7 @@
 static void ngx_mcp_vault_turn(ngx_event_t *ev);
 static void ngx_mcp_vault_record(ngx_mcp_ctx_t *ctx, ngx_mcp_credential_t *cr,
     const mcp_vault_owner_t *owner, u_char *name);
+static ngx_uint_t ngx_mcp_warm_kept(ngx_mcp_warm_t *e, time_t now);
 static ngx_mcp_warm_t *ngx_mcp_warm_find(ngx_mcp_vault_t *v, u_char *name);
 static ngx_mcp_warm_t *ngx_mcp_warm_entry(ngx_mcp_vault_t *v, u_char *name);
 static void ngx_mcp_warm_delete(ngx_mcp_vault_t *v, ngx_mcp_warm_t *e);
@@ -98,8 +99,9 @@ ngx_mcp_vault_turn(ngx_event_t *ev)
 
         /* failures are counted a little longer */
 
-        if (e->rc == NGX_OK ? e->until <= now
-                            : e->until + 2 * NGX_MCP_WARM_TIME <= now)
+        if (e->until > now + NGX_MCP_WARM_TIME
+            || (e->rc == NGX_OK ? e->until
+                                : e->until + 2 * NGX_MCP_WARM_TIME) <= now)
         {
             ngx_mcp_warm_delete(v, e);
         }
@@ -157,7 +159,7 @@ ngx_mcp_vault_get(ngx_http_request_t *r, ngx_mcp_ctx_t *ctx,
     e = ngx_mcp_warm_find(v, name);
     f = ngx_mcp_flight_find(v, name);
 
-    if (e && e->until > now
+    if (e && ngx_mcp_warm_kept(e, now)
         && (e->rc != NGX_OK || ngx_mcp_warm_valid(e, now)))
     {
         due = e->refresh && now >= e->refresh;
@@ -392,6 +394,14 @@ ngx_mcp_warm_valid(ngx_mcp_warm_t *e, time_t now)
 }
 
 
+/* What would be kept too long was put there before the clock was set back. */
+static ngx_uint_t
+ngx_mcp_warm_kept(ngx_mcp_warm_t *e, time_t now)
+{
+    return e->until > now && e->until <= now + NGX_MCP_WARM_TIME;
+}
+
+
 /* A token that is good: its text is copied. */
 ngx_int_t
 ngx_mcp_warm_put(ngx_mcp_vault_t *v, u_char *name,
@@ -451,7 +461,10 @@ ngx_mcp_warm_keep(ngx_mcp_vault_t *v, u_char *name, time_t later)
     e = ngx_mcp_warm_find(v, name);
     now = ngx_time();
 
-    if (e == NULL || !ngx_mcp_warm_valid(e, now) || e->until <= now) {
+    if (e == NULL
+        || !ngx_mcp_warm_valid(e, now)
+        || !ngx_mcp_warm_kept(e, now))
+    {
         return NGX_DECLINED;
     }
 

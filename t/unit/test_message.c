@@ -1249,11 +1249,11 @@ test_arg_keys(void **state)
     assert_int_equal(m.args_end - m.args_start,
                      strlen("{\"a\":{\"x\":1},\"\\u0062\":[{}]}"));
 
-    /* 64 bytes of a name, cut at a character; 32 names */
+    /* 128 bytes of a name, cut at a character; 32 names */
     n = (size_t) sprintf(body, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":"
                          "\"tools/call\",\"params\":{\"name\":\"t\","
-                         "\"arguments\":{\"%.62s\xe2\x82\xac%s\":0", NAME64,
-                         NAME64 NAME64);
+                         "\"arguments\":{\"%.126s\xe2\x82\xac%s\":0",
+                         NAME64 NAME64, NAME64 NAME64);
 
     for (i = 1; i < 40; i++) {
         n += (size_t) sprintf(body + n, ",\"k%u\":1", i);
@@ -1263,7 +1263,7 @@ test_arg_keys(void **state)
     assert_int_equal(feed_str(&m, body), MCP_OK);
     assert_int_equal(m.nargs, 40);
     assert_int_equal(m.narg_keys, 32);
-    assert_int_equal(m.arg_keys[0].len, 62);
+    assert_int_equal(m.arg_keys[0].len, 126);
     eq(&m.arg_keys[31], "k31");
     same_in_pieces(body, strlen(body));
 
