@@ -201,6 +201,19 @@ mcp_buf_hex(mcp_buf_t *b, const void *data, size_t len)
 }
 
 
+int
+mcp_hex_digit(unsigned char ch)
+{
+    if (ch >= '0' && ch <= '9') {
+        return ch - '0';
+    }
+
+    ch |= 0x20;
+
+    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
+}
+
+
 void
 mcp_buf_json(mcp_buf_t *b, const void *data, size_t len, size_t max)
 {

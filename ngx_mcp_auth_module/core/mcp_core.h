@@ -87,6 +87,9 @@ void mcp_buf_int(mcp_buf_t *b, int64_t n);
 void mcp_buf_hex(mcp_buf_t *b, const void *data, size_t len);
 #define mcp_buf_lit(b, s)  mcp_buf_put(b, s, sizeof(s) - 1)
 
+/* The value of a hex digit, of either case; -1: it is none. */
+int mcp_hex_digit(unsigned char ch);
+
 /*
  * Writes data as a JSON string with its quotes.  C0 and C1 controls, DEL,
  * U+2028 to U+202E and U+2066 to U+2069 are escaped, each byte of invalid

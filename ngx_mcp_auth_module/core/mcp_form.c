@@ -8,7 +8,6 @@
 
 static int mcp_form_decode(const unsigned char *p, size_t len,
     unsigned char **to, mcp_str_t *out);
-static int mcp_form_hex(unsigned char c);
 
 
 int
@@ -98,8 +97,8 @@ mcp_form_decode(const unsigned char *p, size_t len, unsigned char **to,
                 return MCP_ERROR;
             }
 
-            high = mcp_form_hex(p[i + 1]);
-            low = mcp_form_hex(p[i + 2]);
+            high = mcp_hex_digit(p[i + 1]);
+            low = mcp_hex_digit(p[i + 2]);
 
             if (high < 0 || low < 0) {
                 return MCP_ERROR;
@@ -120,19 +119,6 @@ mcp_form_decode(const unsigned char *p, size_t len, unsigned char **to,
     *to = d;
 
     return MCP_OK;
-}
-
-
-static int
-mcp_form_hex(unsigned char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-
-    c |= 0x20;
-
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 

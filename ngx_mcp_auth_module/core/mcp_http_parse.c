@@ -448,9 +448,9 @@ http_headers_done(mcp_http_t *h)
 static int
 http_chunk_line(mcp_http_t *h)
 {
-    size_t         i;
-    uint64_t       n;
-    unsigned char  ch;
+    int       digit;
+    size_t    i;
+    uint64_t  n;
 
     if (h->state == HTTP_CHUNK_END) {
         if (h->line_len != 0) {
@@ -464,19 +464,13 @@ http_chunk_line(mcp_http_t *h)
     n = 0;
 
     for (i = 0; i < h->line_len; i++) {
-        ch = h->line[i];
+        digit = mcp_hex_digit(h->line[i]);
 
-        if (ch >= '0' && ch <= '9') {
-            ch = (unsigned char) (ch - '0');
-
-        } else if ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'f') {
-            ch = (unsigned char) ((ch | 0x20) - 'a' + 10);
-
-        } else {
+        if (digit < 0) {
             break;
         }
 
-        n = n * 16 + ch;
+        n = n * 16 + (unsigned) digit;
     }
 
     /* 16 digits fit into n */

@@ -767,22 +767,15 @@ json_escape(mcp_json_scan_t *s, unsigned char ch)
 static int
 json_hex(mcp_json_scan_t *s, unsigned char ch)
 {
-    unsigned  digit;
+    int  digit;
 
-    if (ch >= '0' && ch <= '9') {
-        digit = ch - '0';
+    digit = mcp_hex_digit(ch);
 
-    } else {
-        ch |= 0x20;
-
-        if (ch < 'a' || ch > 'f') {
-            return json_fail(s, "invalid \\u escape");
-        }
-
-        digit = ch - 'a' + 10;
+    if (digit < 0) {
+        return json_fail(s, "invalid \\u escape");
     }
 
-    s->code = s->code << 4 | digit;
+    s->code = s->code << 4 | (unsigned) digit;
 
     if (--s->left) {
         return MCP_OK;

@@ -9,7 +9,6 @@
 #include "mcp_line.h"
 
 
-static int mcp_line_hex(unsigned char c);
 static int mcp_line_is_special(unsigned char c, const char *special);
 
 
@@ -86,8 +85,8 @@ mcp_line_decode(const mcp_mem_t *mem, const mcp_str_t *text,
 
         if (c == '%') {
             if (text->len - i < 3
-                || (hi = mcp_line_hex(text->data[i + 1])) < 0
-                || (lo = mcp_line_hex(text->data[i + 2])) < 0)
+                || (hi = mcp_hex_digit(text->data[i + 1])) < 0
+                || (lo = mcp_hex_digit(text->data[i + 2])) < 0)
             {
                 *error = "\"%\" without two hex digits";
                 return MCP_ERROR;
@@ -183,19 +182,6 @@ mcp_line_next(mcp_str_t *rest, mcp_str_t *line, unsigned *n,
     *error = "the file is not complete: its last line is not \"end\"";
 
     return MCP_ERROR;
-}
-
-
-static int
-mcp_line_hex(unsigned char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-
-    c |= 0x20;
-
-    return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : -1;
 }
 
 

@@ -25,8 +25,9 @@
 
 static const mcp_rule_t *mcp_rule_next(const mcp_rules_t *rules,
     const mcp_roles_t *roles, const mcp_str_t *target, unsigned *i);
-static int mcp_spelt(const mcp_patterns_t *patterns, mcp_target_e kind,
-    const mcp_str_t *target);
+static int mcp_spelling_matches(const mcp_patterns_t *patterns,
+    mcp_target_e kind, const mcp_str_t *target);
+static int mcp_target_plain(mcp_target_e kind, const mcp_str_t *target);
 static unsigned mcp_rule_shadow(const mcp_policy_t *p,
     const mcp_rule_t *rule);
 static unsigned mcp_policy_shadowed(const mcp_policy_t *p,
@@ -81,9 +82,8 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
         return MCP_DECLINED;
     }
 
-    d->shadow = mcp_policy_shadowed(p, roles);
-
-    if (kind == MCP_TARGET_RESOURCE && !mcp_uri_plain(target)) {
+    if (!mcp_target_plain(kind, target)) {
+        d->shadow = mcp_policy_shadowed(p, roles);
         d->reason = "uri_form";
         return MCP_DECLINED;
     }
@@ -96,7 +96,6 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
         truth = mcp_rule_eval(rule, values);
 
         if (truth == MCP_TRUE) {
-            d->shadow = 0;
             d->reason = "allow";
             d->rule = rule->text;
             return MCP_OK;
@@ -113,6 +112,8 @@ mcp_policy_decide(const mcp_policy_t *p, const mcp_roles_t *roles,
     if (near) {
         d->rule = near->text;
     }
+
+    d->shadow = mcp_policy_shadowed(p, roles);
 
     return MCP_DECLINED;
 }
@@ -147,18 +148,22 @@ mcp_rule_next(const mcp_rules_t *rules, const mcp_roles_t *roles,
 int
 mcp_rule_matches(const mcp_rule_t *rule, const mcp_str_t *target)
 {
-    return mcp_patterns_match(&rule->patterns, target)
-           || (rule->deny
-               && mcp_spelt(&rule->patterns, rule->kind, target));
+    return rule->deny
+           ? mcp_spelling_matches(&rule->patterns, rule->kind, target)
+           : mcp_patterns_match(&rule->patterns, target);
 }
 
 
-/* Another spelling of a URI that the patterns match. */
+/* A target that the patterns match, or another spelling of such a URI. */
 static int
-mcp_spelt(const mcp_patterns_t *patterns, mcp_target_e kind,
+mcp_spelling_matches(const mcp_patterns_t *patterns, mcp_target_e kind,
     const mcp_str_t *target)
 {
     unsigned  i;
+
+    if (mcp_patterns_match(patterns, target)) {
+        return 1;
+    }
 
     if (kind != MCP_TARGET_RESOURCE) {
         return 0;
@@ -171,6 +176,14 @@ mcp_spelt(const mcp_patterns_t *patterns, mcp_target_e kind,
     }
 
     return 0;
+}
+
+
+/* 0: no allow counts for it. */
+static int
+mcp_target_plain(mcp_target_e kind, const mcp_str_t *target)
+{
+    return kind != MCP_TARGET_RESOURCE || mcp_uri_plain(target);
 }
 
 
@@ -243,7 +256,7 @@ mcp_policy_visible(const mcp_policy_t *p, const mcp_roles_t *roles,
 
     i = 0;
 
-    if ((kind != MCP_TARGET_RESOURCE || mcp_uri_plain(name))
+    if (mcp_target_plain(kind, name)
         && mcp_rule_next(&p->allows[kind], roles, name, &i))
     {
         return shown;
@@ -277,8 +290,7 @@ mcp_policy_scopes(const mcp_policy_t *p, const mcp_str_t *scopes,
     for (up = p->step_ups; up; up = up->next) {
 
         if (up->kind != kind
-            || (!mcp_patterns_match(&up->patterns, target)
-                && !mcp_spelt(&up->patterns, kind, target)))
+            || !mcp_spelling_matches(&up->patterns, kind, target))
         {
             continue;
         }

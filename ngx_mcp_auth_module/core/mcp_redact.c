@@ -816,23 +816,17 @@ mcp_redact_escape(const unsigned char *p, const unsigned char *last,
 static unsigned
 mcp_redact_hex(const unsigned char *p, unsigned n, unsigned *value)
 {
-    unsigned       v;
-    unsigned char  c;
+    int       digit;
+    unsigned  v;
 
     for (v = 0; n; n--, p++) {
-        c = *p;
+        digit = mcp_hex_digit(*p);
 
-        if (c >= '0' && c <= '9') {
-            c = (unsigned char) (c - '0');
-
-        } else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') {
-            c = (unsigned char) ((c | 0x20) - 'a' + 10);
-
-        } else {
+        if (digit < 0) {
             return 0;
         }
 
-        v = v << 4 | c;
+        v = v << 4 | (unsigned) digit;
     }
 
     *value = v;

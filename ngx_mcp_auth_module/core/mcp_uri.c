@@ -15,7 +15,6 @@ static unsigned char mcp_uri_next(const unsigned char **p,
     const unsigned char *last);
 static unsigned char mcp_uri_byte(const unsigned char **p,
     const unsigned char *last);
-static int mcp_uri_hex(unsigned char ch);
 
 
 int
@@ -169,8 +168,8 @@ mcp_uri_byte(const unsigned char **p, const unsigned char *last)
     ch = *(*p)++;
 
     if (ch == '%' && last - *p >= 2) {
-        high = mcp_uri_hex((*p)[0]);
-        low = mcp_uri_hex((*p)[1]);
+        high = mcp_hex_digit((*p)[0]);
+        low = mcp_hex_digit((*p)[1]);
 
         if (high >= 0 && low >= 0) {
             ch = (unsigned char) (high << 4 | low);
@@ -183,17 +182,4 @@ mcp_uri_byte(const unsigned char **p, const unsigned char *last)
     }
 
     return ch == '\\' ? '/' : ch;
-}
-
-
-static int
-mcp_uri_hex(unsigned char ch)
-{
-    if (ch >= '0' && ch <= '9') {
-        return ch - '0';
-    }
-
-    ch |= 0x20;
-
-    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
 }

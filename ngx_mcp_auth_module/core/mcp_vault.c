@@ -222,6 +222,27 @@ mcp_vault_name(const mcp_vault_owner_t *o, unsigned char *name)
 
 
 int
+mcp_vault_is_name(const mcp_str_t *name)
+{
+    size_t  i;
+
+    if (name->len != MCP_VAULT_NAME) {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        if (!((name->data[i] >= '0' && name->data[i] <= '9')
+              || (name->data[i] >= 'a' && name->data[i] <= 'f')))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+int
 mcp_vault_seal(const mcp_vault_ring_t *ring, const mcp_vault_owner_t *o,
     const char *field, uint64_t version, const mcp_str_t *value,
     unsigned char *out, size_t *len)
@@ -457,6 +478,16 @@ mcp_vault_tokens_write(mcp_buf_t *b, const mcp_vault_tokens_t *t)
     mcp_vault_time(b, ",\"refresh_expires\":", t->refresh_expires);
 
     mcp_buf_lit(b, "}");
+}
+
+
+size_t
+mcp_vault_tokens_size(const mcp_vault_tokens_t *t)
+{
+    /* a character may be escaped: two for one in tokens, else six */
+
+    return 2 * (t->access_token.len + t->refresh_token.len)
+           + 6 * (t->scope.len + t->endpoint.len) + 256;
 }
 
 

@@ -77,6 +77,9 @@ int mcp_vault_keys(const mcp_str_t *text, const mcp_mem_t *mem,
 /* MCP_VAULT_NAME hex digits: the name of the owner's record. */
 void mcp_vault_name(const mcp_vault_owner_t *o, unsigned char *name);
 
+/* 1 when it looks like one: MCP_VAULT_NAME lower-case hex digits. */
+int mcp_vault_is_name(const mcp_str_t *name);
+
 /*
  * Seals value for owner, field and version into out (value->len +
  * MCP_VAULT_OVERHEAD bytes), *len is what was written.  MCP_OK or MCP_ERROR.
@@ -137,6 +140,7 @@ int64_t mcp_vault_note_retry(const mcp_vault_note_t *n, unsigned rotates,
 /* Tokens <-> the text that is sealed (JSON).  Parsing: strings in mem, strict;
  * MCP_OK or MCP_ERROR. */
 void mcp_vault_tokens_write(mcp_buf_t *b, const mcp_vault_tokens_t *t);
+size_t mcp_vault_tokens_size(const mcp_vault_tokens_t *t);      /* at most */
 int mcp_vault_tokens_parse(const mcp_str_t *text, const mcp_mem_t *mem,
     mcp_vault_tokens_t *t);
 

@@ -59,7 +59,7 @@ mcpctl_credential_find(mcpctl_vault_t *v, const mcpctl_wanted_t *want,
         name = mcpctl_cstr(want->record);
         found = 1;
 
-        if (!mcpctl_vault_is_name(&name)) {
+        if (!mcp_vault_is_name(&name)) {
             return mcpctl_error(v->ctl, MCPCTL_USAGE, "--record \"%s\" is no "
                                 "name of a record: %d hex digits",
                                 want->record, MCP_VAULT_NAME);

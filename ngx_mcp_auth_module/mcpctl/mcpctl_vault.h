@@ -145,9 +145,6 @@ typedef int (*mcpctl_record_pt)(mcpctl_vault_t *v, mcpctl_record_t *r,
 int mcpctl_vault_each(mcpctl_vault_t *v, const mcpctl_list_t *names,
     mcpctl_record_pt each, void *data, unsigned *damaged);
 
-/* 1: it may be one of a record. */
-unsigned mcpctl_vault_is_name(const mcp_str_t *name);
-
 /* One record, with strings of its own; version 0: there is none.  MCP_OK, or
  * MCP_ERROR: said. */
 int mcpctl_vault_read(mcpctl_vault_t *v, const mcp_str_t *name,

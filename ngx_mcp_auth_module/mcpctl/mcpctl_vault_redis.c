@@ -154,7 +154,7 @@ mcpctl_vault_page(mcpctl_vault_t *v, const redisReply *reply,
     for (i = 0; i < page->elements; i++) {
         s = mcpctl_vault_str(page->element[i]);
 
-        if (!mcpctl_vault_is_name(&s)) {
+        if (!mcp_vault_is_name(&s)) {
             (void) mcpctl_error(v->ctl, 0, "\"%.*s\" in %screds of Redis is no "
                                 "name of a record", (int) s.len,
                                 s.data ? (char *) s.data : "",
@@ -177,27 +177,6 @@ mcpctl_vault_name_cmp(const void *a, const void *b)
 {
     return memcmp((*(mcp_str_t *const *) a)->data,
                   (*(mcp_str_t *const *) b)->data, MCP_VAULT_NAME);
-}
-
-
-unsigned
-mcpctl_vault_is_name(const mcp_str_t *name)
-{
-    size_t  i;
-
-    if (name->len != MCP_VAULT_NAME) {
-        return 0;
-    }
-
-    for (i = 0; i < name->len; i++) {
-        if (!((name->data[i] >= '0' && name->data[i] <= '9')
-              || (name->data[i] >= 'a' && name->data[i] <= 'f')))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 

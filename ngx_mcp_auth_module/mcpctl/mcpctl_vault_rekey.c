@@ -330,11 +330,11 @@ mcpctl_rekey_ending(mcpctl_vault_t *v, const mcp_str_t *id,
 
     rk->records++;
 
-    if (mcpctl_vault_is_name(id)) {
+    if (mcp_vault_is_name(id)) {
         mcp_vault_owner_by_name(&by_name, id->data);
     }
 
-    if (!mcpctl_vault_is_name(id)
+    if (!mcp_vault_is_name(id)
         || mcpctl_record_plain(v, &by_name, MCP_ENDING_FIELD, 0, sealed,
                                &plain)
            != MCP_OK)

@@ -234,8 +234,7 @@ void ngx_mcp_connect_answer(ngx_mcp_connect_ctx_t *cc,
 /* ngx_mcp_connect_record.c */
 void ngx_mcp_connect_owner(ngx_mcp_connect_record_t *rec,
     ngx_mcp_credential_t *cr, mcp_str_t *issuer, mcp_str_t *user);
-void ngx_mcp_connect_write(ngx_mcp_connect_ctx_t *cc,
-    ngx_mcp_connect_pt done);
+void ngx_mcp_connect_write(ngx_mcp_connect_ctx_t *cc, ngx_mcp_connect_pt done);
 
 
 /* the actions: ngx_mcp_connect_login.c, _grant.c, _list.c */

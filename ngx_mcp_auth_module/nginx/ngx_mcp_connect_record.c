@@ -241,8 +241,7 @@ ngx_mcp_connect_seal(ngx_mcp_connect_ctx_t *cc)
     rec->sealed.expires = rec->tokens.expires;
     rec->sealed.grant = 1;
 
-    size = 2 * (rec->tokens.access_token.len + rec->tokens.refresh_token.len)
-           + 6 * (rec->tokens.scope.len + rec->tokens.endpoint.len) + 256;
+    size = mcp_vault_tokens_size(&rec->tokens);
 
     p = ngx_mcp_connect_secret(cc, size);
 

@@ -25,7 +25,6 @@
 static void ngx_mcp_ending_timer(ngx_event_t *ev);
 static void ngx_mcp_ending_take(ngx_mcp_endings_t *en);
 static void ngx_mcp_ending_taken(void *data, redisReply *reply);
-static ngx_uint_t ngx_mcp_ending_is_id(redisReply *id);
 static ngx_int_t ngx_mcp_ending_unseal(ngx_mcp_endings_t *en,
     redisReply *sealed);
 static void ngx_mcp_ending_next(ngx_mcp_endings_t *en);
@@ -160,6 +159,7 @@ ngx_mcp_ending_taken(void *data, redisReply *reply)
 {
     ngx_mcp_endings_t *en = data;
 
+    mcp_str_t            name;
     redisReply          *id, *sealed;
     ngx_mcp_counters_t  *counters;
 
@@ -187,9 +187,13 @@ ngx_mcp_ending_taken(void *data, redisReply *reply)
     id = reply->element[1];
     sealed = reply->element[2];
 
-    if (!ngx_mcp_ending_is_id(id) || sealed->len == 0) {
+    name.data = (u_char *) id->str;
+    name.len = id->len;
 
-        /* by nobody of us, and due again when it is not thought of */
+    if (!mcp_vault_is_name(&name) || sealed->len == 0) {
+
+        /* by nobody of us, not for a log, and due again when it is not thought
+         * of */
 
         ngx_mcp_ending_take(en);
         return;
@@ -218,24 +222,6 @@ ngx_mcp_ending_taken(void *data, redisReply *reply)
     }
 
     ngx_mcp_ending_next(en);
-}
-
-
-/* Of hex digits: it goes into logs. */
-static ngx_uint_t
-ngx_mcp_ending_is_id(redisReply *id)
-{
-    size_t  i;
-
-    for (i = 0; i < id->len; i++) {
-        if (!((id->str[i] >= '0' && id->str[i] <= '9')
-              || (id->str[i] >= 'a' && id->str[i] <= 'f')))
-        {
-            return 0;
-        }
-    }
-
-    return id->len == MCP_ENDING_ID;
 }
 
 

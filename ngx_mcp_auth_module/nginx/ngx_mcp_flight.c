@@ -50,7 +50,7 @@ static void ngx_mcp_flight_held(ngx_mcp_flight_t *f, ngx_msec_t hold);
 static void ngx_mcp_flight_again(ngx_event_t *ev);
 static ngx_int_t ngx_mcp_flight_open(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
-static ngx_uint_t ngx_mcp_flight_foreign(ngx_mcp_flight_t *f);
+static void ngx_mcp_flight_ungranted(ngx_mcp_flight_t *f);
 static void ngx_mcp_flight_judge(ngx_mcp_flight_t *f,
     ngx_mcp_record_t *record);
 static ngx_uint_t ngx_mcp_flight_may_ask(ngx_mcp_flight_t *f,
@@ -285,8 +285,7 @@ ngx_mcp_flight_locked(void *data, ngx_mcp_store_e rc,
 
                 /* it was taken away meanwhile */
 
-                ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
-                ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
+                ngx_mcp_flight_ungranted(f);
                 return;
             }
 
@@ -394,8 +393,7 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
     f->version = record->version;
 
     if (ngx_mcp_flight_state(record, "revoked")) {
-        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
-        ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
+        ngx_mcp_flight_ungranted(f);
         return;
     }
 
@@ -407,12 +405,23 @@ ngx_mcp_flight_record(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
         rc = ngx_mcp_flight_open(f, record);
     }
 
-    if (rc == NGX_OK && ngx_mcp_flight_foreign(f)) {
-        return;
-    }
-
     if (rc == NGX_OK) {
-        ngx_mcp_flight_judge(f, record);
+
+        if (mcp_vault_from(&f->tokens.endpoint,
+                           &f->cr->provider.token_endpoint))
+        {
+            ngx_mcp_flight_judge(f, record);
+
+        } else if (ngx_mcp_flight_user(f)) {
+
+            /* granted at another provider, which had this name then */
+
+            ngx_mcp_flight_ungranted(f);
+
+        } else {
+            ngx_mcp_flight_refresh(f);
+        }
+
         return;
     }
 
@@ -476,24 +485,11 @@ ngx_mcp_flight_open(ngx_mcp_flight_t *f, ngx_mcp_record_t *record)
 }
 
 
-/* 1: another provider had the name of this credential when these were given;
- * what is to be done is done. */
-static ngx_uint_t
-ngx_mcp_flight_foreign(ngx_mcp_flight_t *f)
+static void
+ngx_mcp_flight_ungranted(ngx_mcp_flight_t *f)
 {
-    if (mcp_vault_from(&f->tokens.endpoint, &f->cr->provider.token_endpoint)) {
-        return 0;
-    }
-
-    if (ngx_mcp_flight_user(f)) {
-        ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
-        ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
-
-    } else {
-        ngx_mcp_flight_refresh(f);
-    }
-
-    return 1;
+    ngx_mcp_flight_unlock(f, NGX_MCP_NOTE_BACK, 0);
+    ngx_mcp_flight_none(f, NGX_DECLINED, "no_grant", 0);
 }
 
 

@@ -34,11 +34,7 @@ ngx_mcp_flight_seal(ngx_mcp_flight_t *f, const char *state)
 
     ring = &f->vault->mmcf->vault_keys;
 
-    /* a character may be escaped: two for one in tokens, else six */
-
-    size = 2 * (f->tokens.access_token.len + f->tokens.refresh_token.len)
-           + 6 * (f->tokens.scope.len + f->tokens.endpoint.len) + 256;
-
+    size = mcp_vault_tokens_size(&f->tokens);
     size = ngx_max(size, 6 * (f->owner.credential.len + f->owner.issuer.len
                               + f->owner.user.len + f->owner.client.len
                               + f->owner.audience.len + f->owner.scope.len

@@ -1,7 +1,7 @@
 /*
  * A wall clock that a test sets: loaded into an nginx with LD_PRELOAD, where
  * MCP_CLOCK_HOOK names a file that has, as an int64_t, the seconds by which
- * gettimeofday() is ahead.  The monotonic clock goes on as ever.  t/clock.t
+ * gettimeofday() is ahead.  The monotonic clock goes on as ever.  t/fault_clock.t
  * builds it and is its only user.
  */
 
